@@ -1,0 +1,1 @@
+"""Data: photos, goals and labels."""

@@ -1,0 +1,1 @@
+"""Editors: black boxes that render an image with slider values."""

@@ -1,0 +1,1 @@
+"""Environments: batched, on device, explicit state."""

@@ -1,0 +1,1 @@
+"""Metrics: rewards that nobody trains on."""

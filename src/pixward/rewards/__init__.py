@@ -1,0 +1,1 @@
+"""Rewards: plain callables `(output, target) -> (B, *P)`, higher is better."""

@@ -1,0 +1,156 @@
+"""What every solver works on: one photo, one goal, one editor, and a budget of renders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pixward.image import quantize
+from pixward.types import Editor
+
+
+class BudgetSpent(Exception):
+    """Raised by :meth:`Problem.render` when no render is left; :func:`run` catches it."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One render that was paid for.
+
+    Attributes:
+        action: all sliders, normalised to [-1, 1], ``(d,)``.
+        mse: mean squared error to the goal, both 8 bit.
+        image: the render, 8 bit, ``(3, H, W)`` uint8.
+    """
+
+    action: Tensor
+    mse: float
+    image: Tensor
+
+
+class Problem:
+    """Find sliders that make ``editor(source)`` look like ``goal``, within ``budget`` renders.
+
+    Solvers see the *free* sliders only, normalised to [-1, 1]; locked ones are filled in here. Renders and goal are
+    compared as 8-bit images, since that is what people and files hold.
+
+    Attributes:
+        trials: every render so far, in order.
+        source_mse: error of the untouched photo, which is known without a render.
+        free: positions of the sliders that may move.
+    """
+
+    def __init__(
+        self,
+        editor: Editor,
+        source: Tensor,
+        goal: Tensor,
+        *,
+        budget: int,
+        locked: Mapping[str, float] | None = None,
+        on_render: Callable[[Trial], None] | None = None,
+    ) -> None:
+        """``source`` and ``goal``: ``(1, 3, H, W)``. ``locked``: ``{slider: value in its unit}``.
+
+        Raises:
+            ValueError: shapes that differ, an unknown slider, a value out of range, no slider left to move.
+        """
+        if source.shape != goal.shape or source.ndim != 4 or source.shape[0] != 1:
+            raise ValueError(f"source {tuple(source.shape)} and goal {tuple(goal.shape)} must both be (1, 3, H, W)")
+        if budget < 1:
+            raise ValueError(f"need at least one render, got {budget}")
+        self.editor, self.space, self.budget = editor, editor.space, budget
+        self.source, self.goal = source, quantize(goal)
+        fixed = dict(locked or {})
+        base = self.space.default_action()[0]
+        row = self.space.normalize(self.space.from_dict(fixed))
+        for name in fixed:
+            base[self.space.index(name)] = row[self.space.index(name)]
+        self.base = base.to(source.device)
+        self.free = [i for i, name in enumerate(self.space.names) if name not in fixed]
+        if not self.free:
+            raise ValueError("every slider is locked: nothing is left to search")
+        self.trials: list[Trial] = []
+        self.source_mse = float(((quantize(source) - self.goal) ** 2).mean())
+        self._on_render = on_render
+
+    @property
+    def dim(self) -> int:
+        """How many sliders may move."""
+        return len(self.free)
+
+    @property
+    def left(self) -> int:
+        """How many renders are left."""
+        return self.budget - len(self.trials)
+
+    @property
+    def start(self) -> Tensor:
+        """The free sliders untouched, ``(dim,)``."""
+        return self.base[self.free].clone()
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial nearest the goal, None before the first render."""
+        return min(self.trials, key=lambda trial: trial.mse, default=None)
+
+    def fill(self, free: Tensor) -> Tensor:
+        """Free sliders ``(N, dim)`` to all sliders ``(N, d)``, clamped to [-1, 1], locked ones in place."""
+        full = self.base.expand(free.shape[0], -1).clone()
+        full[:, self.free] = free.to(full).clamp(-1, 1)
+        return full
+
+    def render(self, free: Tensor) -> Tensor:
+        """Render free sliders ``(N, dim)``; returns 8-bit-valued images ``(N, 3, H, W)``. Each row costs one render.
+
+        Raises:
+            BudgetSpent: fewer than N renders are left; those that are left are made and recorded first.
+        """
+        rows = min(free.shape[0], self.left)
+        images = self._render(self.fill(free[:rows])) if rows else None
+        if images is None or rows < free.shape[0]:
+            raise BudgetSpent
+        return images
+
+    def _render(self, actions: Tensor) -> Tensor:
+        with torch.no_grad():
+            source = self.source.expand(actions.shape[0], -1, -1, -1)
+            images = quantize(self.editor(source, self.space.denormalize(actions)))
+        for action, image in zip(actions, images, strict=True):
+            mse = float(((image - self.goal[0]) ** 2).mean())
+            trial = Trial(action, mse, (image * 255).round().to(torch.uint8))
+            self.trials.append(trial)
+            if self._on_render:
+                self._on_render(trial)
+        return images
+
+
+Solver = Callable[[Problem, int], None]
+"""A strategy: ``solver(problem, seed)`` renders until the budget is spent or it has nothing left to try."""
+
+
+def run(solver: Solver, problem: Problem, seed: int = 0) -> list[Trial]:
+    """Run ``solver`` to the end of its budget and return every trial in order."""
+    try:
+        solver(problem, seed)
+    except BudgetSpent:
+        pass
+    return problem.trials
+
+
+def best_so_far(problem: Problem) -> list[float]:
+    """MSE of the best picture in hand after 0, 1, 2, ... renders; the untouched photo counts as the first."""
+    best, curve = problem.source_mse, [problem.source_mse]
+    for trial in problem.trials:
+        best = min(best, trial.mse)
+        curve.append(best)
+    return curve
+
+
+def psnr(mse: float) -> float:
+    """Peak signal-to-noise ratio in dB for a peak of 1; an exact match counts as 100 dB."""
+    return -10 * math.log10(max(mse, 1e-10))
