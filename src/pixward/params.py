@@ -8,7 +8,7 @@ from here. Policies and solvers work on *normalised* values in [-1, 1]; editors 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -71,7 +71,7 @@ class ParamSpace:
     def __len__(self) -> int:
         return len(self.specs)
 
-    def __iter__(self):  # noqa: ANN204 - an iterator of ParamSpec
+    def __iter__(self) -> Iterator[ParamSpec]:
         return iter(self.specs)
 
     def __repr__(self) -> str:
