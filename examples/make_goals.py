@@ -19,7 +19,7 @@ from pixward.image import quantize
 
 SEEDS = {"otters": 6, "tea": 4}
 FOLDER = Path(__file__).parent / "photos"
-LONGEST_SIDE = 800
+LONGEST_SIDE = 768
 SPREAD = 0.3
 """Standard deviation of a drawn slider, over its range from the default to an end."""
 
