@@ -75,7 +75,7 @@ def test_ssim_of_one_pixel_compares_brightness_alone() -> None:
     assert float(ssim(output, target)) == pytest.approx(expected, abs=1e-6)
 
 
-# Sharma, Wu and Dalal 2005, table 1: pairs 1, 7, 9, 11, 13, 15, 17, 22, 25, 29 and 34, for grey, blue and opposite hues.
+# Some rows of Sharma, Wu and Dalal 2005, table 1: blue, grey, opposite hues, large and small differences, dark.
 SHARMA = [
     (50.0, 2.6772, -79.7751, 50.0, 0.0, -82.7485, 2.0425),
     (50.0, 0.0, 0.0, 50.0, -1.0, 2.0, 2.3669),

@@ -69,7 +69,8 @@ def test_distance_is_symmetric_and_rises_with_noise(model: LPIPS) -> None:
     clean = images()
     scores = torch.stack([model(noisy(clean, level), clean) for level in (0.02, 0.05, 0.15)])
     assert scores.shape == (3, 2)
-    assert (scores.diff(dim=0) > 0).all() and (scores[0] > 0).all()
+    assert (scores.diff(dim=0) > 0).all()
+    assert (scores[0] > 0).all()
     torch.testing.assert_close(model(noisy(clean, 0.05), clean), model(clean, noisy(clean, 0.05)))
 
 
@@ -80,9 +81,7 @@ def test_distance_equals_a_recomputation_with_scipy(model: LPIPS) -> None:
     assert float(model(noisy(clean, 0.1), clean)) == pytest.approx(expected, rel=1e-4)
 
 
-def test_environment_variable_names_the_weights(
-    weights: Path, model: LPIPS, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_environment_variable_names_the_weights(weights: Path, model: LPIPS, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(lpips.ENVIRONMENT, str(weights))
     clean = images()
     torch.testing.assert_close(LPIPS.load()(noisy(clean, 0.1), clean), model(noisy(clean, 0.1), clean))
@@ -98,7 +97,7 @@ def test_missing_and_wrong_weights_are_explained(tmp_path: Path, monkeypatch: py
     with pytest.raises(FileNotFoundError, match="nowhere"):
         LPIPS.load(tmp_path / "nowhere.safetensors")
     (tmp_path / "text.safetensors").write_text("hello, this is not a weights file")
-    with pytest.raises(ValueError, match="not a .safetensors"):
+    with pytest.raises(ValueError, match="not a"):
         LPIPS.load(tmp_path / "text.safetensors")
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
     with pytest.raises(ValueError, match="not the weights"):

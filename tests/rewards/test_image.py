@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from pixward.rewards.image import neg_mse, psnr, ssim
+from pixward.types import Reward
 
 
 @pytest.mark.parametrize("reward", [neg_mse, psnr, ssim])
-def test_rewards_rise_towards_the_target(reward) -> None:  # noqa: ANN001
+def test_rewards_rise_towards_the_target(reward: Reward) -> None:
     target = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     scores = torch.stack([reward(target * scale, target) for scale in (0.2, 0.6, 0.9, 1.0)])
     assert scores.shape == (4, 2)

@@ -1,7 +1,7 @@
 """How near one picture is to another.
 
-Every function takes ``output`` and ``target``, both ``(B, C, H, W)`` in [0, 1], and returns ``(B,)``: the signature of a
-reward. For ``psnr`` and ``ssim`` higher is better, for ``mse`` and ``delta_e`` lower. None of them clips its input.
+Every function takes ``output`` and ``target``, both ``(B, C, H, W)`` in [0, 1], and returns ``(B,)``: the signature of
+a reward. For ``psnr`` and ``ssim`` higher is better, for ``mse`` and ``delta_e`` lower. None of them clips its input.
 """
 
 from __future__ import annotations
