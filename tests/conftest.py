@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no failure, so nothing has a deadline; CI draws the same examples every time.
+settings.register_profile("pixward", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.load_profile("pixward")
 
 
 @pytest.fixture(scope="session")

@@ -39,8 +39,9 @@ class ParamSpec:
     scale: Literal["linear", "log"] = "linear"
 
     def __post_init__(self) -> None:
-        if not self.low <= self.default <= self.high or self.low == self.high:
-            raise ValueError(f"slider {self.name}: need low <= default <= high and low < high")
+        finite = math.isfinite(self.low) and math.isfinite(self.high)
+        if not finite or not self.low <= self.default <= self.high or self.low == self.high:
+            raise ValueError(f"slider {self.name}: need finite low <= default <= high and low < high")
         if self.scale == "log" and self.low <= 0:
             raise ValueError(f"slider {self.name}: a log scale needs low > 0")
 
