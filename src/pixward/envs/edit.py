@@ -28,8 +28,8 @@ class EditEnv:
     - ``history``: ``(B, horizon, d + 1)``, row ``t`` is action ``t`` and the RMS distance of its render to the goal;
       zeros for what has not happened yet.
 
-    The reward is the gain in PSNR, in dB (paper, section 3.2), with the PSNR capped at ``reward_cap``: the paper ends an
-    episode at 60 dB; under the cap there is nothing left to gain there, which comes to the same without ragged batches.
+    The reward is the gain in PSNR, in dB (paper, section 3.2), with the PSNR capped at ``reward_cap``. The paper ends
+    an episode at 60 dB; with the cap there is nothing left to gain there, and batches do not become ragged.
     """
 
     def __init__(self, editor: Editor, horizon: int = 10, reward_cap: float = 60.0) -> None:
