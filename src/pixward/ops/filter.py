@@ -11,6 +11,10 @@ from torch import Tensor
 from pixward.ops.broadcast import per_image
 
 
+PREVIEW_SIDE = 256
+"""Longest side of the previews that searches work on, in pixels."""
+
+
 def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
     """Separable Gaussian, truncated at 3 sigma, borders replicated. ``sigma`` in pixels; 0 returns the image."""
     if sigma <= 0:
@@ -27,15 +31,16 @@ def gaussian_blur(image: Tensor, sigma: float) -> Tensor:
 
 
 def local_mean(grey: Tensor, fraction: float, working_side: int) -> Tensor:
-    """Gaussian mean of ``grey`` ``(B, 1, H, W)`` with sigma = ``fraction`` of the longest side.
+    """Gaussian mean of ``grey`` ``(B, 1, H, W)`` with sigma = ``fraction`` of the longest side, at least of 256 px.
 
+    The floor keeps the filter meaningful on crops and thumbnails: there it does what it does on a 256 px preview.
     Blurs at no more than ``working_side`` pixels and enlarges the result: a wide blur has no fine detail to lose, and
     a 24-megapixel picture then costs hardly more than its reduction.
     """
     height, width = grey.shape[-2:]
     longest = max(height, width)
     if longest <= working_side:
-        return gaussian_blur(grey, fraction * longest)
+        return gaussian_blur(grey, fraction * max(longest, PREVIEW_SIDE))
     scale = working_side / longest
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     small = gaussian_blur(F.interpolate(grey, size, mode="area"), fraction * working_side)

@@ -1,0 +1,175 @@
+"""The goal-conditioned policy: looks at the photo, its current render and the goal, and sets every slider.
+
+After RLPixTuner (NeurIPS 2024, section 3.2): dual-path features, photo statistics of render and goal, and the history
+of past actions and distances. Two things differ, both measured in docs/results/edit.md. The local path reads single
+pixels (photo, render and goal are aligned, so each pixel is one equation about the sliders) instead of 8x8 feature
+maps. And the decision is a correction whose size follows the distance that is left, so that a good setting gets better
+instead of being guessed anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pixward.policies.nets import detail, grid_points, mlp, photo_statistics
+from pixward.policies.weights import load_weights
+from pixward.types import Action, State
+
+FEATURES = ("local", "global", "statistics", "history")
+"""What a policy can look at; leave some out for an ablation."""
+
+
+@dataclass(frozen=True)
+class GoalSettings:
+    """Shape of a :class:`GoalPolicy`.
+
+    Attributes:
+        sliders: size of the action, d.
+        horizon: decisions in an episode, T.
+        features: which of :data:`FEATURES` it sees.
+        width: units of the hidden layers of the head.
+        points: side of the grid of pixels that the local path and the statistics read.
+        noise: standard deviation of the exploration that :meth:`GoalPolicy.sample` adds.
+    """
+
+    sliders: int
+    horizon: int = 10
+    features: tuple[str, ...] = FEATURES
+    width: int = 512
+    points: int = 24
+    noise: float = 0.1
+
+
+class GoalPolicy(nn.Module):
+    """``policy(state) -> (B, d)``, an absolute setting of all sliders, normalised to [-1, 1].
+
+    ``state`` is :class:`pixward.envs.edit.EditEnv`'s. The mean action is deterministic; :meth:`sample` and
+    :meth:`evaluate` treat it as the mean of a Gaussian, for trainers that need a density.
+    """
+
+    def __init__(self, settings: GoalSettings) -> None:
+        """Raises ValueError for a feature that does not exist."""
+        super().__init__()
+        unknown = set(settings.features) - set(FEATURES)
+        if unknown:
+            raise ValueError(f"unknown features {sorted(unknown)}; known: {', '.join(FEATURES)}")
+        self.settings = settings
+        d, horizon = settings.sliders, settings.horizon
+        paths: dict[str, nn.Module] = {
+            "local": LocalPath(d),
+            "global": GlobalPath(),
+            "statistics": nn.Sequential(nn.Linear(2 * 100, 128), nn.SiLU()),
+            "history": nn.Sequential(nn.Linear(horizon * (d + 1), 64), nn.SiLU()),
+        }
+        sizes = {"local": LocalPath.size, "global": GlobalPath.size, "statistics": 128, "history": 64}
+        self.paths = nn.ModuleDict({name: paths[name] for name in settings.features})
+        inside = sum(sizes[name] for name in settings.features) + d + 2
+        self.head = mlp([inside, settings.width, settings.width, d])
+        # Start close to "leave the sliders where they are".
+        nn.init.normal_(self.head[-1].weight, std=1e-3)
+        nn.init.zeros_(self.head[-1].bias)
+
+    def correction(self, state: State) -> Tensor:
+        """The unclamped next setting ``(B, d)``: the current one plus a step as large as the distance left allows."""
+        gap = state["goal"] - state["image"]
+        rms = gap.pow(2).mean((1, 2, 3), keepdim=True).sqrt()
+        direction = gap / (rms + 1e-3)
+        flat = rms.flatten(1)
+        seen = [state["params"], state["step"][:, None] / self.settings.horizon, (flat + 1e-3).log() / 3]
+        paths = self.paths
+        if "local" in paths:
+            seen.append(paths["local"](state, direction, self.settings.points))
+        if "global" in paths:
+            seen.append(paths["global"](state, direction))
+        if "statistics" in paths:
+            both = [photo_statistics(grid_points(state[name], self.settings.points)) for name in ("image", "goal")]
+            seen.append(paths["statistics"](torch.cat(both, 1)))
+        if "history" in paths:
+            seen.append(paths["history"](state["history"].flatten(1)))
+        reach = (6 * flat).clamp(0.01, 1)
+        return state["params"] + reach * 2 * torch.tanh(self.head(torch.cat(seen, 1)))
+
+    def forward(self, state: State) -> Tensor:
+        """The setting to try next, ``(B, d)`` in [-1, 1]."""
+        return self.correction(state).clamp(-1, 1)
+
+    def sample(self, state: State) -> Action:
+        """The setting plus Gaussian exploration, clamped; the density is the unclamped Gaussian's."""
+        mean = self(state)
+        value = mean + self.settings.noise * torch.randn_like(mean)
+        log_prob = torch.distributions.Normal(mean, self.settings.noise).log_prob(value).sum(1)
+        return Action(value, log_prob, torch.zeros_like(log_prob))
+
+    def evaluate(self, states: State, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Log-probability ``(B,)`` of ``actions`` under :meth:`sample`, and a zero baseline."""
+        log_prob = torch.distributions.Normal(self(states), self.settings.noise).log_prob(actions).sum(1)
+        return log_prob, torch.zeros_like(log_prob)
+
+
+class LocalPath(nn.Module):
+    """One small network over single pixels, pooled: what each pixel says about the sliders.
+
+    The second half of the features is weighted by the pixel's own residual before pooling, so that the pooled vector
+    can hold a learnt gradient, sum over pixels of (d render / d slider) times residual.
+    """
+
+    width, gated = 96, 32
+    size = width + 3 * gated
+
+    def __init__(self, sliders: int) -> None:
+        super().__init__()
+        self.pixel = nn.Linear(24, self.width)
+        self.setting = nn.Linear(sliders, self.width)
+        self.mix = nn.Linear(self.width, self.width + self.gated)
+
+    def forward(self, state: State, direction: Tensor, points: int) -> Tensor:
+        """Pooled features ``(B, size)``; ``direction`` is the residual divided by its root mean square."""
+        source, image, goal = state["source"], state["image"], state["goal"]
+        maps = torch.cat([source, image, goal, direction, detail(source), detail(image), detail(goal)], 1)
+        pixels = grid_points(maps, points)
+        hidden = F.relu(self.pixel(pixels) + self.setting(state["params"])[:, None])
+        mixed = F.relu(self.mix(hidden))
+        plain, gate = mixed.split([self.width, self.gated], 2)
+        weighted = gate.transpose(1, 2) @ pixels[..., 9:12] / pixels.shape[1]
+        return torch.cat([plain.mean(1), weighted.flatten(1) * 4], 1)
+
+
+class GlobalPath(nn.Module):
+    """A small convolutional network over the reduced pictures: what the scene looks like."""
+
+    size = 128
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *[nn.Conv2d(12, 32, 3, 2, 1), nn.SiLU(), nn.Conv2d(32, 64, 3, 2, 1), nn.SiLU()],
+            *[nn.Conv2d(64, 64, 3, 2, 1), nn.SiLU(), nn.Flatten(), nn.Linear(64 * 16, self.size), nn.SiLU()],
+        )
+
+    def forward(self, state: State, direction: Tensor) -> Tensor:
+        """Features ``(B, size)``."""
+        maps = torch.cat([state["source"], state["image"], state["goal"], direction], 1)
+        return self.layers(F.adaptive_avg_pool2d(maps, 32))
+
+
+def load_policy(name: str | Path) -> GoalPolicy:
+    """A trained policy: the one shipped for an editor ("chain:photo") or one of your own by its file.
+
+    Raises:
+        FileNotFoundError: none ships for that editor and no such file exists.
+    """
+    tensors, settings = load_weights(name, "policy")
+    settings["features"] = tuple(settings["features"])
+    policy = GoalPolicy(GoalSettings(**settings))
+    policy.load_state_dict(tensors)
+    return policy.eval()
+
+
+def describe_policy(policy: GoalPolicy) -> dict[str, object]:
+    """The settings as plain data, to be saved beside the weights."""
+    return asdict(policy.settings)

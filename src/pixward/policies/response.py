@@ -1,0 +1,83 @@
+"""A learned response of an editor: what a pixel becomes at any setting, known without a render.
+
+One small network per editor, trained on nothing but renders, takes a pixel with its surroundings and all sliders and
+returns the rendered pixel. On its own it is a rough proxy (Tseng et al. 2019 optimise through such a network and stop
+there). Here it only supplies *derivatives* and predicted differences; real renders correct it, so its error slows the
+search down but cannot mislead it (output space mapping, Bandler et al. 2004).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pixward.policies.nets import detail, mlp
+from pixward.policies.weights import load_weights
+
+
+@dataclass(frozen=True)
+class ResponseSettings:
+    """Shape of a :class:`Response`: ``sliders`` d, hidden ``width`` and ``layers``."""
+
+    sliders: int
+    width: int = 128
+    layers: int = 3
+
+
+class Response(nn.Module):
+    """``response(pixels (B, N, 7), params (B, d)) -> (B, N, 3)``; ``params`` normalised to [-1, 1].
+
+    ``pixels`` come from :func:`pixel_features`. The setting modulates every hidden layer by a scale and a shift
+    (FiLM, Perez et al. 2018), computed once per image, so that a pixel costs the same for any number of sliders.
+    """
+
+    def __init__(self, settings: ResponseSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        width, layers = settings.width, settings.layers
+        self.entry = nn.Linear(7, width)
+        self.hidden = nn.ModuleList(nn.Linear(width, width) for _ in range(layers - 1))
+        self.film = mlp([settings.sliders, 128, 128, 2 * width * layers])
+        self.exit = nn.Linear(width, 3)
+
+    def forward(self, pixels: Tensor, params: Tensor) -> Tensor:
+        """Predicted values, not clamped: an overshoot tells how deep in the clipping a pixel lies."""
+        scales, shifts = self.film(params).unflatten(1, (2, self.settings.layers, 1, -1)).unbind(1)
+        hidden = self.entry(pixels)
+        for k in range(self.settings.layers):
+            if k:
+                hidden = self.hidden[k - 1](hidden)
+            hidden = F.silu(hidden * (1 + scales[:, k]) + shifts[:, k])
+        return self.exit(hidden) + pixels[..., :3]
+
+    def jacobian(self, pixels: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        """Prediction ``(N * 3,)`` and its derivatives ``(N * 3, d)`` for one image, ``pixels (N, 7)``."""
+
+        def predict(row: Tensor) -> Tensor:
+            return self(pixels[None], row[None]).flatten()
+
+        with torch.no_grad():
+            slopes = torch.func.jacfwd(predict)(params)
+            return predict(params), slopes
+
+
+def pixel_features(image: Tensor) -> Tensor:
+    """What a response reads of each pixel, ``(B, 3, H, W)`` to ``(B, 7, H, W)``: its colour and its surroundings."""
+    return torch.cat([image, detail(image)], 1)
+
+
+def load_response(name: str | Path) -> Response:
+    """A trained response: the one shipped for an editor or one of your own by its file; see ``load_policy``."""
+    tensors, settings = load_weights(name, "response")
+    response = Response(ResponseSettings(**settings))
+    response.load_state_dict(tensors)
+    return response.eval()
+
+
+def describe_response(response: Response) -> dict[str, object]:
+    """The settings as plain data, to be saved beside the weights."""
+    return asdict(response.settings)

@@ -1,0 +1,50 @@
+"""Weights on disk: one safetensors file per network, its settings in the header."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def load_weights(name: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors (float32) and settings of ``name``: an editor's name for the shipped ``kind``, or a file's path.
+
+    Raises:
+        FileNotFoundError: there is neither a shipped network nor a file of that name.
+        ValueError: a file that is not one of pixward's.
+    """
+    from safetensors import safe_open
+
+    path = find_weights(name, kind)
+    if path is None:
+        raise FileNotFoundError(f"no {kind} for {name}: none is shipped for that editor and no such file exists")
+    with safe_open(str(path), "pt") as file:
+        header = file.metadata() or {}
+        tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 - not a dict
+    if header.get("kind") != kind:
+        raise ValueError(f"{path.name} does not hold a pixward {kind}")
+    return tensors, json.loads(header["settings"])
+
+
+def find_weights(name: str | Path, kind: str) -> Path | None:
+    """Where :func:`load_weights` would read from, or None."""
+    if Path(name).is_file():
+        return Path(name)
+    shipped = resources.files("pixward") / "weights" / f"{str(name).replace(':', '-')}.{kind}.safetensors"
+    return Path(str(shipped)) if shipped.is_file() else None
+
+
+def save_weights(path: Path, tensors: Mapping[str, Tensor], kind: str, settings: Mapping[str, Any]) -> None:
+    """Write ``tensors`` in half precision, which the networks here do not notice, with ``settings`` in the header."""
+    from safetensors.torch import save_file
+
+    half = {key: value.detach().to("cpu", torch.float16).contiguous() for key, value in tensors.items()}
+    temporary = path.with_name(path.name + ".part")
+    save_file(half, str(temporary), {"kind": kind, "settings": json.dumps(dict(settings))})
+    temporary.replace(path)

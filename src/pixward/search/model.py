@@ -1,0 +1,145 @@
+"""What a least-squares solver believes about the editor, and the step that follows from it.
+
+The model predicts a few thousand pixels at any setting. It starts from the newest good render and adds what a learnt
+response (if there is one) says will change, plus a linear correction that every further render improves:
+
+    prediction(x) = render(anchor) + [f(x) - f(anchor)] + B (x - anchor)
+
+With no response f = 0 and B is the Jacobian of Gauss-Newton; with one this is output space mapping (Bandler et al.
+2004) and B holds only what the response got wrong. Either way B is filled by finite differences and kept up to date by
+Broyden's rank-one update (Broyden 1965).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pixward.policies.nets import grid_points
+from pixward.policies.response import Response, pixel_features
+from pixward.search.problem import Problem
+
+POINTS = 48
+"""Side of the grid of pixels that is fitted: with 48 * 48 * 3 equations for a dozen sliders, more change nothing."""
+
+
+class EditorModel:
+    """Predicts the fitted pixels of ``problem``'s picture from its free sliders.
+
+    Attributes:
+        target: the goal's pixels, ``(M,)``, M = 3 x the number of fitted pixels.
+        anchor: the setting that the model is exact at, ``(dim,)``, None before the first :meth:`learn`.
+    """
+
+    def __init__(self, problem: Problem, response: Response | None = None) -> None:
+        self.problem, self.response = problem, response
+        self.target = self.read(problem.goal)
+        self.anchor: Tensor | None = None
+        self._render = torch.zeros_like(self.target)
+        self._base = torch.zeros_like(self.target)
+        self._correction = self.target.new_zeros(len(self.target), problem.dim)
+        if response is not None:
+            self._pixels = grid_points(pixel_features(problem.source), POINTS)[0]
+
+    def read(self, image: Tensor) -> Tensor:
+        """The fitted pixels of one image ``(1, 3, H, W)`` or ``(3, H, W)`` as ``(M,)``."""
+        return grid_points(image.reshape(1, 3, *image.shape[-2:]), POINTS).flatten()
+
+    def predict(self, free: Tensor) -> tuple[Tensor, Tensor]:
+        """Pixels ``(M,)`` and their derivatives ``(M, dim)`` at the free sliders ``(dim,)``."""
+        values, slopes = self._respond(free)
+        values = self._render + values - self._base
+        slopes = slopes + self._correction
+        if self.anchor is not None:
+            values = values + self._correction @ (free - self.anchor)
+        return values, slopes
+
+    def learn(self, free: Tensor, image: Tensor, *, move: bool) -> None:
+        """Take in a render of ``free``: correct the slopes along the way there (Broyden), then maybe anchor there."""
+        pixels = self.read(image)
+        if self.anchor is not None:
+            way = free - self.anchor
+            length = float(way @ way)
+            if length > 1e-10:
+                miss = pixels - self.predict(free)[0]
+                self._correction = self._correction + torch.outer(miss, way) / length
+        if move or self.anchor is None:
+            self.anchor, self._render = free, pixels
+            self._base = self._respond(free)[0]
+
+    def measure(self, step: float) -> None:
+        """Replace the slopes at the anchor by forward differences: one render per free slider, all in one batch.
+
+        Moves the anchor if one of these renders is nearer the goal.
+        """
+        if self.anchor is None:
+            raise ValueError("nothing is anchored yet: learn() a render first")
+        here = self.anchor
+        inward = torch.where(here > 0, -step, step)
+        probes = here + torch.diag(inward)
+        images = self.problem.render(probes)
+        _, slopes = self._respond(here)
+        pixels = torch.stack([self.read(image) for image in images], 1)
+        measured = (pixels - self._render[:, None]) / inward
+        self._correction = measured - slopes
+        misses = ((pixels - self.target[:, None]) ** 2).mean(0)
+        best = int(misses.argmin())
+        if misses[best] < ((self._render - self.target) ** 2).mean():
+            self.learn(probes[best], images[best], move=True)
+
+    def _respond(self, free: Tensor) -> tuple[Tensor, Tensor]:
+        """The response's pixels, clipped as renders are, and their derivatives; zeros without a response."""
+        if self.response is None:
+            return torch.zeros_like(self.target), torch.zeros_like(self._correction)
+        row = self.problem.fill(free[None])[0]
+        values, slopes = self.response.jacobian(self._pixels, row)
+        inside = (values > 0) & (values < 1)
+        return values.clamp(0, 1), slopes[:, self.problem.free] * inside[:, None]
+
+
+def propose(model: EditorModel, start: Tensor, damping: float, rounds: int) -> tuple[Tensor, float]:
+    """The setting where the model comes nearest the goal, and the mean squared error it promises there.
+
+    Damped Gauss-Newton within the box [-1, 1] (Levenberg 1944, Marquardt 1963): up to ``rounds`` steps on the model
+    alone, no render. ``damping`` pulls towards ``start``, in units of the diagonal of J'J.
+    """
+    here = start
+    values, slopes = model.predict(here)
+    cost = float(((values - model.target) ** 2).mean())
+    for _ in range(rounds):
+        normal = slopes.T @ slopes
+        scale = normal.diagonal() + 1e-6 * normal.diagonal().max() + 1e-9
+        gradient = slopes.T @ (values - model.target) + damping * scale * (here - start)
+        step = box_step(normal + torch.diag(damping * scale), gradient, -1 - here, 1 - here)
+        there, ahead = here, None
+        for shrink in (1.0, 0.3, 0.1):
+            there = here + shrink * step
+            ahead = model.predict(there)
+            promised = float(((ahead[0] - model.target) ** 2).mean())
+            if promised < cost:
+                break
+        else:
+            return here, cost
+        small = promised > 0.98 * cost
+        here, (values, slopes), cost = there, ahead, promised
+        if small:
+            break
+    return here, cost
+
+
+def box_step(normal: Tensor, gradient: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Minimise ``s'Hs / 2 + g's`` for ``low <= s <= high``; H ``(d, d)`` positive definite, the rest ``(d,)``.
+
+    Solved exactly as a bounded linear least-squares problem (scipy's BVLS), since clipping a free step onto the box
+    leaves the other sliders where only the clipped one made sense.
+    """
+    import numpy as np
+    from scipy.optimize import lsq_linear
+
+    matrix, vector = normal.double().numpy(), gradient.double().numpy()
+    matrix = matrix + 1e-10 * np.trace(matrix) / len(matrix) * np.eye(len(matrix))
+    upper = np.linalg.cholesky(matrix).T
+    wanted = np.linalg.solve(upper.T, -vector)
+    bounds = (np.minimum(low.double().numpy(), 0) - 1e-9, np.maximum(high.double().numpy(), 0) + 1e-9)
+    step = lsq_linear(upper, wanted, bounds, method="bvls").x
+    return torch.from_numpy(step).to(gradient)
