@@ -116,6 +116,34 @@ class Problem:
             raise BudgetSpent
         return images
 
+    def derivative(self, trial: Trial) -> tuple[Tensor, Tensor]:
+        """The exact render of ``trial`` and its slope, for editors that are ``differentiable``.
+
+        Costs no render, since ``trial`` was paid for, but the time of some ``2 * dim`` of them (forward-mode
+        differentiation): what a white-box solver may know and a black-box one may not.
+
+        Returns:
+            the render before rounding, ``(3, H, W)``, and its derivative by each free normalised slider,
+            ``(dim, 3, H, W)``.
+
+        Raises:
+            ValueError: the editor is not differentiable.
+        """
+        if not self.editor.differentiable:
+            raise ValueError(f"{self.editor.name} has no gradients: use a strategy that only renders")
+
+        def picture(free: Tensor) -> Tensor:
+            full = trial.action.to(free).index_copy(0, torch.tensor(self.free, device=free.device), free)
+            return self.editor(self.source, self.space.denormalize(full[None]))[0]
+
+        # On the rim the clamp to the slider's range would halve the slope.
+        point = trial.action[self.free].clamp(-1 + 1e-6, 1 - 1e-6)
+        with torch.no_grad():
+            image, slopes = torch.func.vmap(
+                lambda direction: torch.func.jvp(picture, (point,), (direction,)), out_dims=(None, 0)
+            )(torch.eye(self.dim, device=point.device, dtype=point.dtype))
+        return image, slopes
+
     def _render(self, actions: Tensor) -> Tensor:
         with torch.no_grad():
             source = self.source.expand(actions.shape[0], -1, -1, -1)
