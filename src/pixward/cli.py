@@ -1,0 +1,115 @@
+"""``pixward``, the command line. Importing it is cheap: ``pixward --help`` must answer at once."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from pixward import __version__
+from pixward.commands import bench_edit, match, render, sliders, train_edit
+from pixward.errors import PixwardError
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+"""Exit codes: something the user can mend, a command line that makes no sense, Ctrl-C."""
+
+app = typer.Typer(
+    name="pixward",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+train = typer.Typer(help="Train the networks that find settings.", no_args_is_help=True)
+bench = typer.Typer(help="Measure, and write the figures down.", no_args_is_help=True)
+app.add_typer(train, name="train")
+app.add_typer(bench, name="bench")
+app.command("match")(match.command)
+app.command("render")(render.command)
+app.command("sliders")(sliders.command)
+train.command("edit")(train_edit.command)
+bench.command("edit")(bench_edit.command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"pixward {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Example:  pixward match photo.jpg --goal liked.jpg --out matched")
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Find the slider setting that makes a photo look like a picture you like, and render it at full size."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run ``pixward`` and leave with its exit code: 0, 1 (one line says why), 2 (usage) or 130 (Ctrl-C).
+
+    With ``PIXWARD_DEBUG=1`` an error also shows its traceback.
+    """
+    # Libraries warn programmers; a person is told what pixward itself has to say.
+    warnings.simplefilter("ignore")
+    warnings.filterwarnings("always", module="pixward")
+    warnings.showwarning = lambda message, *_: _say(f"note: {message}")
+    try:
+        code = app(None if arguments is None else list(arguments), prog_name="pixward", standalone_mode=False)
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        code = _explain(error)
+    if code == INTERRUPTED:
+        _say("stopped; nothing was written")
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(error: BaseException) -> int:
+    """Say in one line what went wrong; the exit code for it."""
+    if os.environ.get("PIXWARD_DEBUG", "") not in ("", "0"):
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        return INTERRUPTED
+    if hasattr(error, "format_message"):  # What the parser raises; its class differs between versions of typer.
+        return _usage(error)
+    if isinstance(error, OSError) and error.errno == errno.EPIPE:
+        # The reader has gone, as in `pixward sliders | head`. Keep the interpreter from trying to flush again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return FAILED
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename else ""
+        _say(f"{where}{error.strerror.lower()}")
+    elif isinstance(error, (PixwardError, ValueError, FileNotFoundError)):
+        _say(str(error))
+    elif isinstance(error, MemoryError):
+        _say("out of memory; try a smaller photo")
+    else:
+        _say(f"this is a bug, please report it: {type(error).__name__}: {error} (PIXWARD_DEBUG=1 shows where)")
+    return FAILED
+
+
+def _usage(error: BaseException) -> int:
+    message = error.format_message()  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    if context is not None and not message:  # A group called without a command: its help is the answer.
+        return USAGE
+    path = context.command_path if context is not None else "pixward"
+    _say(f"{message.rstrip('.')} (see `{path} --help`)")
+    return int(getattr(error, "exit_code", USAGE))
+
+
+def _say(message: str) -> None:
+    print("pixward:", " ".join(message.split()), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""``pixward bench edit``: compare the strategies on many photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_MANY = "May be given several times."
+
+
+def command(
+    photos: Annotated[
+        Path, typer.Argument(metavar="PHOTOS", help="Folder of photos, taken in the order of their names.")
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for edit.json, edit.md and the curves.")] = Path(
+        "docs/results"
+    ),
+    run: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for finished parts; a stopped run goes on from there.")
+    ] = Path("runs/bench-edit"),
+    goals: Annotated[
+        list[str] | None, typer.Option(metavar="GOALS", help=f"EDITOR@RADIUS or EDITOR@teacher. {_MANY}")
+    ] = None,
+    strategies: Annotated[list[str] | None, typer.Option(metavar="S", help=f"What to compare. {_MANY}")] = None,
+    limit: Annotated[int, typer.Option(metavar="N", help="At most this many photos.", min=1)] = 100,
+    renders: Annotated[int, typer.Option(metavar="N", help="Renders of each search.", min=1)] = 200,
+    seed: Annotated[int, typer.Option(metavar="N", help="Fixes goals and searches.", min=0)] = 0,
+    jobs: Annotated[int, typer.Option(metavar="N", help="Processes side by side.", min=1)] = 2,
+    preview: Annotated[int, typer.Option(metavar="N", help="Longest side in pixels.", min=1)] = 256,
+    lpips: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File with LPIPS weights; without it LPIPS is left out.")
+    ] = None,
+    teacher: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder with the 3D-LUT weights, for @teacher goals.")
+    ] = None,
+    timed: Annotated[int, typer.Option(metavar="N", help="Photos on which searches are timed.", min=0)] = 12,
+    keep: Annotated[
+        list[str] | None, typer.Option(metavar="S", help=f"Strategies not to measure again. {_MANY}")
+    ] = None,
+    page_only: Annotated[bool, typer.Option("--page-only", help="Write the page again, measure nothing.")] = False,
+) -> None:
+    """Compare the strategies on many photos and goals, and write the page with the figures.
+
+    Example:  pixward bench edit photos/ --limit 20 --renders 30 --goals chain:photo@0.5 --out results
+    """
+    from pixward.bench import EditBenchSettings, run_edit_bench
+
+    chosen = {"goals": tuple(goals or ()), "strategies": tuple(strategies or ()), "keep": tuple(keep or ())}
+    settings = EditBenchSettings(
+        photos=photos,
+        out=out,
+        run=run,
+        limit=limit,
+        renders=renders,
+        seed=seed,
+        jobs=jobs,
+        preview=preview,
+        lpips=lpips,
+        teacher=teacher,
+        timed=timed,
+        page_only=page_only,
+        **{name: value for name, value in chosen.items() if value},  # type: ignore[arg-type]
+    )
+    print(run_edit_bench(settings))

@@ -1,0 +1,128 @@
+"""Files that a command writes: checked before the work begins, and put in place all together or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from pixward.errors import PixwardError
+
+
+def check_outputs(outputs: Iterable[Path], inputs: Sequence[Path], *, force: bool) -> None:
+    """Refuse outputs that cannot or must not be written, before any work is done.
+
+    Raises:
+        PixwardError: an output is one of ``inputs`` (never allowed), exists without ``force``, is a folder, or lies
+            in a folder that cannot be written.
+    """
+    for path in outputs:
+        for given in inputs:
+            if path == given or _same(path, given):
+                raise PixwardError(f"{path} would overwrite {given}, which is an input: choose another place or format")
+        if path.is_dir():
+            raise PixwardError(f"cannot write {path}: a folder of that name is in the way")
+        if not force and (path.exists() or path.is_symlink()):
+            raise PixwardError(f"{path} exists already: remove it, choose another place, or pass --force")
+        _check_folder(path.parent)
+
+
+@contextmanager
+def staged(outputs: Sequence[Path]) -> Iterator[Mapping[Path, Path]]:
+    """Where to write each of ``outputs``, all in one folder, for now; they are moved into place when the block ends.
+
+    An error or Ctrl-C inside the block leaves no trace. The temporary names keep their suffixes.
+
+    Raises:
+        PixwardError: the folder cannot be made or written.
+    """
+    folder = outputs[0].parent
+    made = _make_folder(folder)
+    done = False
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=".pixward-", dir=folder))
+        try:
+            places = {path: temporary / path.name for path in outputs}
+            yield places
+            with _uninterrupted():
+                for place in places.values():
+                    os.chmod(place, 0o666 & ~_umask())
+                for path, place in places.items():
+                    os.replace(place, path)
+            done = True
+        except PixwardError as error:
+            # Name the file that was asked for, not the one it was to be at first.
+            raise PixwardError(str(error).replace(str(temporary), str(folder))) from error
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise PixwardError(f"cannot write to {folder}: {(error.strerror or str(error)).lower()}") from error
+    finally:
+        if not done:
+            for path in made:
+                path.rmdir()
+
+
+def _same(path: Path, given: Path) -> bool:
+    try:
+        return path.samefile(given)
+    except OSError:
+        return False  # One of the two does not exist.
+
+
+def _check_folder(folder: Path) -> None:
+    """``folder`` or, if it is still to be made, what it will be made in."""
+    place = folder
+    while not place.exists():
+        if place.is_symlink() or place == place.parent:
+            raise PixwardError(f"cannot write to {folder}: {place} leads nowhere")
+        place = place.parent
+    if not place.is_dir():
+        raise PixwardError(f"cannot write to {folder}: {place} is not a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise PixwardError(f"cannot write to {folder}: no permission")
+
+
+def _make_folder(folder: Path) -> list[Path]:
+    """Make ``folder`` and its parents; those that were new, innermost first."""
+    made: list[Path] = []
+    missing = []
+    place = folder
+    while not place.exists():
+        missing.append(place)
+        place = place.parent
+    try:
+        for path in reversed(missing):
+            path.mkdir(exist_ok=True)
+            made.insert(0, path)
+    except OSError as error:
+        for path in made:
+            path.rmdir()
+        raise PixwardError(f"cannot make the folder {folder}: {error.strerror}") from None
+    return made
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the block is over: half of the files in place would be worse than all."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed = []
+    before = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    # All files are in place by now, so a late Ctrl-C changes nothing and the command reports its success.
