@@ -125,7 +125,7 @@ class Run:
         Raises:
             PixwardError: the disk refuses; the old checkpoint is still there.
         """
-        partial = self._checkpoint_path.with_name(f".{self._checkpoint_path.name}.{os.getpid()}.part")
+        partial = self._checkpoint_path.with_name(f".{self._checkpoint_path.name}.part")
         content = {"state": dict(state), "rng": rng_state(), "log_bytes": self._log.tell()}
         try:
             with partial.open("wb") as file:
