@@ -95,21 +95,26 @@ def match(
     if not trials:
         trials = run(lambda p, _: _render_start(p), problem)
     seconds = time.perf_counter() - start
-    best = _best_index(problem)
-    picture = quantize(source) if best is None else trials[best].image[None].to(source) / 255
-    action = problem.space.default_action()[0] if best is None else trials[best].action
-    setting = problem.space.to_dict(problem.space.denormalize(action.cpu()))
+    return _result(problem, strategy, seconds, tuple(locked or ()))
+
+
+def _result(problem: Problem, strategy: str, seconds: float, locked: tuple[str, ...]) -> MatchResult:
+    best, trials, space = _best_index(problem), tuple(problem.trials), problem.space
+    untouched = quantize(problem.source)
+    picture = untouched if best is None else trials[best].image[None].to(untouched) / 255
+    action = space.default_action()[0] if best is None else trials[best].action
+    setting = space.to_dict(space.denormalize(action.cpu()))
     return MatchResult(
-        editor=editor.name,
+        editor=problem.editor.name,
         strategy=strategy,
         setting=setting,
         renders=len(trials),
         distance=distances(picture, problem.goal),
-        source_distance=distances(quantize(source), problem.goal),
+        source_distance=distances(untouched, problem.goal),
         seconds=seconds,
-        trials=tuple(trials),
+        trials=trials,
         best=best,
-        unreached=explain(picture, problem.goal, problem.space, setting, tuple(locked or ())),
+        unreached=explain(picture, problem.goal, space, setting, locked),
     )
 
 

@@ -16,8 +16,10 @@ from pixward.match import MatchResult
 from pixward.params import ParamSpace
 from pixward.search.problem import psnr
 
-MOST_TILES = 24
-"""Tiles in a strip, photo and goal included; a longer search shows its first, its improving and its best renders."""
+MOST_RENDERS = 60
+"""The longest search of which every render is shown."""
+PICKED_RENDERS = 22
+"""How many a longer search shows: its first, those that improved on all before (thinned evenly), and its best."""
 
 # A neutral surround, as in photo editors: a coloured one would change how the pictures look.
 _GROUND, _CARD, _LINE = (24, 24, 24), (36, 36, 36), (62, 62, 62)
@@ -76,18 +78,18 @@ def film(
     return canvas
 
 
-def shown(result: MatchResult, most: int = MOST_TILES - 2) -> list[int]:
-    """Which renders a strip shows: all if they fit, else the first, the improving (thinned evenly) and the best."""
+def shown(result: MatchResult) -> list[int]:
+    """Which renders a strip shows, counted from 0; see :data:`MOST_RENDERS`."""
     errors = [trial.mse for trial in result.trials]
-    if len(errors) <= most:
+    if len(errors) <= MOST_RENDERS:
         return list(range(len(errors)))
     record, lowest = [0], errors[0]
     for k, error in enumerate(errors):
         if error < lowest:
             record.append(k)
             lowest = error
-    if len(record) > most:
-        record = [record[round(i * (len(record) - 1) / (most - 1))] for i in range(most)]
+    if len(record) > PICKED_RENDERS:
+        record = [record[round(i * (len(record) - 1) / (PICKED_RENDERS - 1))] for i in range(PICKED_RENDERS)]
     return record
 
 

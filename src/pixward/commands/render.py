@@ -29,7 +29,8 @@ def command(
 ) -> None:
     """Render PHOTO at full size with the sliders of a setting file.
 
-    The file is JSON, {"editor": "chain:photo", "setting": {"exposure": 0.5}}, as pixward match writes it. Sliders that the file leaves out take their default.
+    The file is JSON, {"editor": "chain:photo", "setting": {"exposure": 0.5}}, as pixward match writes it. Sliders
+    that the file leaves out take their default.
 
     Example:  pixward render photo.jpg --setting matched/photo.setting.json --out print.tiff --bits 16
     """
@@ -60,6 +61,6 @@ def _editor_of(named: str, given: str | None, path: Path) -> Editor:
 
     if given is not None and given != named:
         raise PixwardError(f"{path} is a setting of {named}, not of {given}")
-    if given is None and named not in EDITORS and ":" in named and named.split(":")[0] != "chain":
+    if given is None and named not in EDITORS and ":" in named and not named.startswith("chain:"):
         raise PixwardError(f"{path} names the editor {named}, which is code: pass --editor {named} if you trust it")
     return load_editor(named)
