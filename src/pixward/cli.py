@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -61,14 +63,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.simplefilter("ignore")
     warnings.filterwarnings("always", module="pixward")
     warnings.showwarning = lambda message, *_: _say(f"note: {message}")
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         code = app(None if arguments is None else list(arguments), prog_name="pixward", standalone_mode=False)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         code = _explain(error)
     if code == INTERRUPTED:
-        _say("stopped; nothing was written")
+        _say("stopped")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+_interrupted: list[bool] = []
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """Ctrl-C. A library that is just being imported may turn the exception into one of its own, so remember it."""
+    _interrupted.append(True)
+    raise KeyboardInterrupt
 
 
 def _explain(error: BaseException) -> int:
@@ -77,7 +90,7 @@ def _explain(error: BaseException) -> int:
         import traceback
 
         traceback.print_exception(error)
-    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)) or _interrupted:
         return INTERRUPTED
     if hasattr(error, "format_message"):  # What the parser raises; its class differs between versions of typer.
         return _usage(error)
@@ -90,7 +103,7 @@ def _explain(error: BaseException) -> int:
         _say(f"{where}{error.strerror.lower()}")
     elif isinstance(error, (PixwardError, ValueError, FileNotFoundError)):
         _say(str(error))
-    elif isinstance(error, MemoryError):
+    elif isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         _say("out of memory; try a smaller photo")
     else:
         _say(f"this is a bug, please report it: {type(error).__name__}: {error} (PIXWARD_DEBUG=1 shows where)")

@@ -17,6 +17,7 @@ EDITORS = {
     "chain:paper": ("pixward.editors.chain", "PAPER"),
 }
 """Built-in editors: name -> where they live."""
+_PARTS = ("name", "space", "differentiable")
 
 
 def load_editor(name: str) -> Editor:
@@ -33,19 +34,16 @@ def load_editor(name: str) -> Editor:
         return found
     module, colon, attribute = name.partition(":")
     known = f"known are {', '.join(EDITORS)}, or module:attribute for your own"
-    if not colon or not attribute or not all(part.isidentifier() for part in module.split(".")):
+    # "chain:" is ours: a slip of the pen must not import a file chain.py that happens to lie here.
+    if not colon or not attribute or module == "chain" or not all(part.isidentifier() for part in module.split(".")):
         raise PixwardError(f"unknown editor {name!r}: {known}")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
         own = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise PixwardError(f"unknown editor {name!r} ({error}): {known}") from None
-    if (
-        isinstance(own, type)
-        or not callable(own)
-        or not all(hasattr(own, a) for a in ("name", "space", "differentiable"))
-    ):
-        raise PixwardError(f"{name} is not an editor: it needs name, space and differentiable, and to be callable")
-    return own
+    except Exception as error:
+        raise PixwardError(f"cannot import the editor {name}: {type(error).__name__}: {error}; {known}") from error
+    if isinstance(own, type) or not callable(own) or not all(hasattr(own, part) for part in _PARTS):
+        raise PixwardError(f"{name} is not an editor: it needs {', '.join(_PARTS)}, and to be callable")
+    return own  # type: ignore[no-any-return]

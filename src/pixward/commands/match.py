@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from pixward.errors import PixwardError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -132,15 +135,19 @@ def run_job(job: Job, *, as_json: bool) -> None:
 
     check_outputs(job.outputs.paths(), (job.photo, job.goal), force=job.force)
     editor = load_editor(job.editor)
-    editor.space.from_dict(job.locked)
+    try:
+        editor.space.from_dict(job.locked)
+    except ValueError as error:
+        raise PixwardError(f"--lock: {error}") from None
     photo, source, goal = open_pair(job.photo, job.goal)
     result = _search(job, editor, source, goal, quiet=as_json)
     start = time.perf_counter()
     with staged(job.outputs.paths()) as place:
         render_to(place[job.outputs.image], photo, editor, result.setting, job.bits)
         seconds = time.perf_counter() - start
-        strip = film(source, goal, result, editor.space, (job.photo.name, job.goal.name))
-        strip.save(place[job.outputs.film])
+        strip = io.BytesIO()  # Written by Python, not by Pillow, whose error on a full disk does not say so.
+        film(source, goal, result, editor.space, (job.photo.name, job.goal.name)).save(strip, "PNG")
+        place[job.outputs.film].write_bytes(strip.getbuffer())
         place[job.outputs.setting].write_text(setting_text(job.editor, result.setting), encoding="utf-8")
     if as_json:
         _print_json(job, result, seconds)

@@ -8,7 +8,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pixward.errors import PixwardError
@@ -64,8 +64,7 @@ def staged(outputs: Sequence[Path]) -> Iterator[Mapping[Path, Path]]:
         raise PixwardError(f"cannot write to {folder}: {(error.strerror or str(error)).lower()}") from error
     finally:
         if not done:
-            for path in made:
-                path.rmdir()
+            _remove(made)
 
 
 def _same(path: Path, given: Path) -> bool:
@@ -101,10 +100,15 @@ def _make_folder(folder: Path) -> list[Path]:
             path.mkdir(exist_ok=True)
             made.insert(0, path)
     except OSError as error:
-        for path in made:
-            path.rmdir()
+        _remove(made)
         raise PixwardError(f"cannot make the folder {folder}: {error.strerror}") from None
     return made
+
+
+def _remove(folders: Sequence[Path]) -> None:
+    for path in folders:
+        with suppress(OSError):  # Somebody else has put something in it by now.
+            path.rmdir()
 
 
 def _umask() -> int:
