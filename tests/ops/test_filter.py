@@ -50,8 +50,8 @@ def test_local_mean_on_a_large_picture_is_nearly_a_plain_blur() -> None:
     found = filter.local_mean(grey, 0.02, 256)[0, 0].numpy()
     assert found.shape == (768, 1024)
     error = np.abs(found - expected)
-    assert float(error[8:-8, 8:-8].max()) < 1 / 255
-    assert float(error.max()) < 1e-2  # the enlargement has no slope in the outermost two pixels
+    assert float(error[64:-64, 64:-64].max()) < 1e-3
+    assert float(error.max()) < 1e-2  # near the border the blur sees replicated pixels of another size
     assert float(np.abs(expected - grey[0, 0].numpy()).max()) > 0.05  # the blur does something
 
 
