@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pixward.bench.goals import make_pair, random_goal
+from pixward.bench.settings import EditBenchSettings, GoalSet, command, parse_goals
+from pixward.editors.chain import PAPER, PHOTO
+from pixward.errors import PixwardError
+from pixward.image import quantize
+
+PHOTO_IMAGE = torch.rand(1, 3, 12, 10, generator=torch.Generator().manual_seed(1)) * 0.6 + 0.2
+
+
+def test_goal_is_the_published_rule() -> None:
+    goal, action, redraws = random_goal(PHOTO_IMAGE, PAPER, 0.5, seed=7, index=3)
+    unit = np.random.default_rng([7, 3]).uniform(-1, 1, 9)
+    assert redraws == 0
+    assert torch.allclose(action, torch.tensor(0.5 * unit, dtype=torch.float32))
+    again = quantize(PAPER(PHOTO_IMAGE, PAPER.space.denormalize(action[None])))
+    assert torch.equal(goal, again)
+    assert torch.equal((goal * 255).round() / 255, goal)
+
+
+def test_goals_depend_on_seed_and_number_alone() -> None:
+    first = random_goal(PHOTO_IMAGE, PHOTO, 1.0, seed=7, index=3)[1]
+    torch.manual_seed(99)
+    np.random.default_rng(5).random(100)
+    assert torch.equal(first, random_goal(PHOTO_IMAGE, PHOTO, 1.0, seed=7, index=3)[1])
+    assert torch.allclose(first, 2 * random_goal(PHOTO_IMAGE, PHOTO, 0.5, seed=7, index=3)[1])
+    for seed, index in ((7, 4), (8, 3), (3, 7)):
+        assert not torch.allclose(first, random_goal(PHOTO_IMAGE, PHOTO, 1.0, seed=seed, index=index)[1])
+
+
+def test_dark_goals_are_drawn_again() -> None:
+    # Only settings that brighten keep such a photo above a mean of 0.01.
+    dark = torch.full((1, 3, 8, 8), 0.008)
+    found = [random_goal(dark, PAPER, 1.0, seed=0, index=index) for index in range(8)]
+    assert all(0.01 <= float(goal.mean()) <= 0.9 for goal, _, _ in found)
+    assert sum(redraws for _, _, redraws in found) > 0
+    with pytest.raises(PixwardError, match="photo 2: no setting"):
+        random_goal(torch.zeros(1, 3, 4, 4), PAPER, 1.0, seed=0, index=2)
+
+
+def test_teacher_goals_are_8_bit(photos: Path) -> None:
+    pair = make_pair(photos / "a.png", 0, GoalSet("chain:photo", None), seed=0, longest=12, teacher=lambda x: x * 0.777)
+    assert pair.action is None
+    assert pair.source.shape == (1, 3, 12, 8)
+    assert torch.equal(pair.goal, quantize(pair.source * 0.777))
+    with pytest.raises(PixwardError, match="--teacher"):
+        make_pair(photos / "a.png", 0, GoalSet("chain:photo", None), seed=0, longest=12, teacher=None)
+
+
+@pytest.mark.parametrize("text", ["chain:paper", "chain:paper@0", "chain:paper@2", "chain:paper@nan", "@1", "@teacher"])
+def test_goal_sets_that_mean_nothing(text: str) -> None:
+    with pytest.raises(PixwardError, match="EDITOR@RADIUS"):
+        parse_goals(text)
+
+
+def test_goal_set_names() -> None:
+    assert parse_goals("chain:paper@0.50") == GoalSet("chain:paper", 0.5)
+    assert parse_goals("chain:photo@teacher").slug == "chain-photo_teacher"
+    assert parse_goals("chain:paper@1").slug == "chain-paper_r1"
+
+
+def test_settings_are_checked(settings: EditBenchSettings) -> None:
+    with pytest.raises(PixwardError, match="--teacher FOLDER"):
+        dataclasses.replace(settings, goals=("chain:photo@teacher",))
+    with pytest.raises(PixwardError, match="jobs must be at least 1"):
+        dataclasses.replace(settings, jobs=0)
+    assert settings.checkpoints == [0, 1, 5, 10]
+
+
+def test_command_names_what_differs_from_the_defaults(settings: EditBenchSettings) -> None:
+    words = command(settings)
+    assert words.startswith("pixward bench edit ")
+    assert "--goals chain:paper@0.5 --goals chain:photo@1" in words
+    assert "--renders 12 --seed 5 --jobs 1 --preview 24" in words
+    assert "--limit" not in words
+    # Folders far away are named by their last part: a page goes into the repository.
+    assert str(settings.photos.parent) not in words
