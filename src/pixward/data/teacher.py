@@ -33,7 +33,7 @@ class LutTeacher(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("basis", torch.zeros(3, 3, 33, 33, 33))
-        # Positions as in the authors' weights: upsampling first, each norm after its activation, dropout before the end.
+        # Positions as in the authors' weights: upsampling first, each norm after its activation, dropout near the end.
         layers: list[nn.Module] = [nn.Upsample(size=(_SIDE, _SIDE), mode="bilinear")]
         widths = (3, 16, 32, 64, 128)
         for before, after in pairwise(widths):

@@ -138,11 +138,13 @@ class Problem:
 
         # On the rim the clamp to the slider's range would halve the slope.
         point = trial.action[self.free].clamp(-1 + 1e-6, 1 - 1e-6)
+
+        def slope(direction: Tensor) -> Tensor:
+            return torch.func.jvp(picture, (point,), (direction,))[1]
+
         with torch.no_grad():
-            image, slopes = torch.func.vmap(
-                lambda direction: torch.func.jvp(picture, (point,), (direction,)), out_dims=(None, 0)
-            )(torch.eye(self.dim, device=point.device, dtype=point.dtype))
-        return image, slopes
+            directions = torch.eye(self.dim, device=point.device, dtype=point.dtype)
+            return picture(point), torch.func.vmap(slope)(directions)
 
     def _render(self, actions: Tensor) -> Tensor:
         with torch.no_grad():
