@@ -1,6 +1,6 @@
 """Our TD3 beside stable-baselines3's on Pendulum-v1: same networks, settings, steps and test starts.
 
-    OMP_NUM_THREADS=1 nice -n 15 python benchmarks/td3_pendulum.py --seeds 3 --steps 6000 --out docs/results
+    OMP_NUM_THREADS=1 nice -n 15 python benchmarks/td3_pendulum.py --seeds 3 --steps 10000 --out docs/results
 
 About six minutes on one core. Writes td3.json and td3.md.
 """
@@ -203,7 +203,7 @@ def page(report: dict) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     args = parser.parse_args()
     torch.set_num_threads(1)
