@@ -52,7 +52,7 @@ def test_local_mean_on_a_large_picture_is_nearly_a_plain_blur() -> None:
     error = np.abs(found - expected)
     assert float(error[64:-64, 64:-64].max()) < 1e-3
     assert float(error.max()) < 1e-2  # near the border the blur sees replicated pixels of another size
-    assert float(np.abs(expected - grey[0, 0].numpy()).max()) > 0.05  # the blur does something
+    assert float(np.abs(expected - grey[0, 0].numpy()).max()) > 0.03  # the blur does something
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (700, 2), (3, 5)])
