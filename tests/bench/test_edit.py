@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pixward.bench import EditBenchSettings, run_edit_bench
+from pixward.bench.edit import told
 from pixward.bench.runner import Worker
 from pixward.errors import PixwardError
 
@@ -79,6 +80,12 @@ def test_two_processes_give_the_same(settings: EditBenchSettings) -> None:
     alone = run_edit_bench(settings)
     both = run_edit_bench(dataclasses.replace(settings, jobs=2, run=settings.run / "two"))
     assert steady(alone) == steady(both)
+
+
+def test_more_photos_go_on_from_fewer(settings: EditBenchSettings, count: list[str]) -> None:
+    run_edit_bench(dataclasses.replace(settings, limit=1))
+    assert told(run_edit_bench(settings))[0].startswith("chain:paper@0.5: dice ")
+    assert len(count) == 2 * (2 * 3 + 2 + 2)  # curves, and timed searches with a warm-up each
 
 
 def test_another_seed_is_another_run(settings: EditBenchSettings) -> None:

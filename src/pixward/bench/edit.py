@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,17 +34,32 @@ def run_edit_bench(settings: EditBenchSettings) -> dict[str, Any]:
     return result
 
 
+def told(result: Mapping[str, Any]) -> list[str]:
+    """A few lines for the terminal: what ``hybrid``, or else the last strategy, reached, and which promises failed."""
+    lines = []
+    for name, goal in result["goals"].items():
+        found = goal["strategies"]
+        strategy = "hybrid" if "hybrid" in found else next(reversed(found), None)
+        if strategy:
+            at = {mark: found[strategy]["at"][mark]["psnr"]["mean"] for mark in found[strategy]["at"]}
+            lines.append(f"{name}: {strategy} " + ", ".join(f"{value:.1f} dB at {mark}" for mark, value in at.items()))
+    missed = [gate for gate in result["gates"] if not gate["met"]]
+    lines += [f"missed: {gate['what']}: asked {gate['asked']}, reached {gate['reached']}" for gate in missed]
+    return [*lines, f"{len(result['gates']) - len(missed)} of {len(result['gates'])} promises met"]
+
+
 def measure_all(settings: EditBenchSettings) -> dict[str, Any]:
     """The measurements alone, as ``edit.json`` holds them."""
     from pixward.data.pairs import photo_files
 
     try:
-        files = photo_files([settings.photos])[: settings.limit]
+        folder = photo_files([settings.photos])
     except FileNotFoundError as error:
         raise PixwardError(f"{error}: pass a folder of photos") from None
     _check_weights(settings)
+    files = folder[: settings.limit]
     keys, notes = plan(settings, files)
-    kept = UnitFile(settings, files, code_digest(), commit())
+    kept = UnitFile(settings, folder, code_digest(), commit())
     units = run_units(settings, files, keys, kept)
     return {
         **summarize(settings, units, [path.name for path in files]),

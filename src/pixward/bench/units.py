@@ -26,12 +26,14 @@ class Key:
 class UnitFile:
     """Finished units in ``units.jsonl``, one a line, appended as they come; a torn last line is ignored.
 
+    ``folder`` is all photos of the folder, so that a run over more of them goes on from one over fewer.
+
     The file lies in a folder named after everything that decides what is measured except the code; every line also
     holds a digest of the code, and lines of other code are left aside unless their strategy is in ``keep``.
     """
 
-    def __init__(self, settings: EditBenchSettings, files: list[Path], code: str, commit: str) -> None:
-        sizes = [(path.name, path.stat().st_size) for path in files]
+    def __init__(self, settings: EditBenchSettings, folder: list[Path], code: str, commit: str) -> None:
+        sizes = [(path.name, path.stat().st_size) for path in folder]
         weights = None if settings.lpips is None else settings.lpips.name
         what = [sizes, settings.seed, settings.renders, settings.preview, weights, settings.catalogue]
         name = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]

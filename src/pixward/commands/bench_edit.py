@@ -46,6 +46,7 @@ def command(
     Example:  pixward bench edit photos/ --limit 20 --renders 30 --goals chain:photo@0.5 --out results
     """
     from pixward.bench import EditBenchSettings, run_edit_bench
+    from pixward.bench.edit import told
 
     chosen = {"goals": tuple(goals or ()), "strategies": tuple(strategies or ()), "keep": tuple(keep or ())}
     settings = EditBenchSettings(
@@ -63,4 +64,7 @@ def command(
         page_only=page_only,
         **{name: value for name, value in chosen.items() if value},  # type: ignore[arg-type]
     )
-    print(run_edit_bench(settings))
+    result = run_edit_bench(settings)
+    for line in told(result):
+        print(line)
+    print(f"wrote {out / 'edit.json'}, {out / 'edit.md'} and {len(result['goals'])} curves")
