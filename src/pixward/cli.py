@@ -59,6 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     With ``PIXWARD_DEBUG=1`` an error also shows its traceback.
     """
+    _interrupted.clear()
     # Libraries warn programmers; a person is told what pixward itself has to say.
     warnings.simplefilter("ignore")
     warnings.filterwarnings("always", module="pixward")

@@ -46,4 +46,4 @@ def load_editor(name: str) -> Editor:
         raise PixwardError(f"cannot import the editor {name}: {type(error).__name__}: {error}; {known}") from error
     if isinstance(own, type) or not callable(own) or not all(hasattr(own, part) for part in _PARTS):
         raise PixwardError(f"{name} is not an editor: it needs {', '.join(_PARTS)}, and to be callable")
-    return own  # type: ignore[no-any-return]
+    return own

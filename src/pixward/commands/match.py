@@ -146,7 +146,7 @@ def run_job(job: Job, *, as_json: bool) -> None:
         render_to(place[job.outputs.image], photo, editor, result.setting, job.bits)
         seconds = time.perf_counter() - start
         strip = io.BytesIO()  # Written by Python, not by Pillow, whose error on a full disk does not say so.
-        film(source, goal, result, editor.space, (job.photo.name, job.goal.name)).save(strip, "PNG")
+        film(source, goal, result, editor.space, (job.photo.name, job.goal.name)).save(strip, "PNG", compress_level=3)
         place[job.outputs.film].write_bytes(strip.getbuffer())
         place[job.outputs.setting].write_text(setting_text(job.editor, result.setting), encoding="utf-8")
     if as_json:
