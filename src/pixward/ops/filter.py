@@ -10,7 +10,6 @@ from torch import Tensor
 
 from pixward.ops.broadcast import per_image
 
-
 PREVIEW_SIDE = 256
 """Longest side of the previews that searches work on, in pixels."""
 
