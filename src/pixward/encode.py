@@ -118,7 +118,7 @@ def _png16(picture: Encodable) -> bytes:
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    plain = png_encode(np.ascontiguousarray(picture.channels))
+    plain = png_encode(np.ascontiguousarray(picture.channels), level=3)
     header = 8 + 4 + 4 + 13 + 4  # signature; length, name, data and checksum of IHDR
     profile = chunk(b"iCCP", b"icc\0\0" + zlib.compress(picture.icc)) if picture.icc else b""
     tags = chunk(b"eXIf", picture.exif.removeprefix(exif_tags.PREFIX)) if picture.exif else b""

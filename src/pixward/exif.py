@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 PREFIX = b"Exif\0\0"
 _ORIENTATION, _EXIF_IFD, _GPS_IFD = 0x0112, 0x8769, 0x8825
 # The tags of a TIFF's first directory that describe the photo; the others describe how the file is laid out.
-_DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298, 0x0112, 0x011A, 0x011B, 0x0128, 0x4746)
+_DESCRIPTIVE = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298, 0x0112, 0x4746)
 
 
 def upright(exif: bytes | None) -> tuple[bytes | None, int]:
     """The same EXIF with orientation 1, and the orientation it had (1 to 8).
 
     The embedded thumbnail is unlinked as well: it shows the photo unrotated and before the edit. Everything else
-    stays byte for byte, maker notes included. Bytes that are not EXIF give ``(None, 1)``.
+    stays byte for byte, maker notes included. Damaged EXIF gives None, with the
+    orientation where that could still be read.
     """
     if not exif:
         return None, 1
@@ -39,9 +40,10 @@ def upright(exif: bytes | None) -> tuple[bytes | None, int]:
                 value = order + ("H" if kind == 3 else "I")
                 (found,) = struct.unpack_from(value, data, entry + 8)
                 struct.pack_into(value, data, entry + 8, 1)
-        struct.pack_into(order + "I", data, start + 2 + 12 * count, 0)
-    except struct.error:  # a directory that runs past the end: keep what there is
-        pass
+    except struct.error:  # a directory that runs past the end
+        return None, found if 1 <= found <= 8 else 1
+    following = start + 2 + 12 * count  # where the next directory is; some writers leave it out at the end
+    data[following : following + 4] = bytes(len(data[following : following + 4]))
     return PREFIX + bytes(data), found if 1 <= found <= 8 else 1
 
 
@@ -75,10 +77,12 @@ def tiff_tags(exif: bytes | None) -> tuple[list[tuple[int, int, int, bytes, bool
         return tags, directories
     source = Image.Exif()
     try:
-        source.load(exif)
-        for tag in (_EXIF_IFD, _GPS_IFD):
-            if inner := source.get_ifd(tag):
-                directories[tag] = _directory(inner)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            source.load(exif)
+            for tag in (_EXIF_IFD, _GPS_IFD):
+                if inner := source.get_ifd(tag):
+                    directories[tag] = _directory(inner)
         for tag in _DESCRIPTIVE:
             if isinstance(value := source.get(tag), str) and value:
                 tags.append((tag, 2, 0, value.encode("utf-8", "replace"), True))

@@ -29,8 +29,8 @@ def check_target(path: str | Path, *, force: bool) -> Path:
         PixwardError: the folder is missing, ``path`` is a folder, or it exists and ``force`` is False.
     """
     path = Path(path)
-    target = Path(os.path.realpath(path)) if path.is_symlink() else path
     try:
+        target = Path(os.path.realpath(path)) if path.is_symlink() else path
         if target.is_dir():
             raise PixwardError(f"{path} is a folder; give the name of a file in it")
         if not target.parent.is_dir():
