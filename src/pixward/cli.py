@@ -25,11 +25,11 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # Plain help takes half as long, and copies well.
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-train = typer.Typer(help="Train the networks that find settings.", no_args_is_help=True)
-bench = typer.Typer(help="Measure, and write the figures down.", no_args_is_help=True)
+train = typer.Typer(rich_markup_mode=None, help="Train the networks that find settings.", no_args_is_help=True)
+bench = typer.Typer(rich_markup_mode=None, help="Measure, and write the figures down.", no_args_is_help=True)
 app.add_typer(train, name="train")
 app.add_typer(bench, name="bench")
 app.command("match")(match.command)

@@ -52,7 +52,7 @@ def test_every_command_has_help_with_an_example(pixward: Pixward, command: tuple
 
 def test_help_names_all_commands(pixward: Pixward):
     text = pixward("--help").out
-    assert all(f"│ {command[0]} " in text for command in COMMANDS)
+    assert all(f"\n  {command[0]} " in text for command in COMMANDS)
     assert "Example:" in text
 
 
@@ -89,11 +89,22 @@ def test_sliders_as_a_table(pixward: Pixward):
     assert "unknown editor" in pixward("sliders", "--editor", "nothing").line
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(("--goals", "nonsense"), "EDITOR@RADIUS"), (("--goals", "chain:photo@teacher"), "--teacher")],
+)
+def test_bench_says_what_it_cannot_measure(pixward: Pixward, tmp_path: Path, arguments: tuple[str, ...], says: str):
+    done = pixward("bench", "edit", tmp_path, *arguments, "--out", tmp_path / "out", "--run", tmp_path / "run")
+    assert done.code == 1
+    assert says in done.line
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_reader_that_goes_away_is_no_error():
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [*COMMAND, "sliders"], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        [*COMMAND, "--help"], stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60, check=False
     )
     os.close(writing)
     assert done.stderr == ""
