@@ -15,7 +15,7 @@ import numpy as np
 _INTENT = 1  # relative colorimetric
 _BLACK_POINT = 0x2000
 # Without this Little CMS replaces a 16-bit transform by a coarse 3-D table: 21/255 off on a round trip
-# between sRGB and Adobe RGB, against 0.06/255 (tests/test_image.py measures it). 8 bit has an exact fast path.
+# between sRGB and Adobe RGB, against 0.06/255 (tests/test_icc.py checks it). 8 bit has an exact fast path.
 _EXACT = 0x0100
 _STRIP = 1 << 21  # pixels converted at once
 _SPACES = {b"GRAY": "gray", b"RGB ": "rgb", b"CMYK": "cmyk"}
