@@ -54,15 +54,42 @@ class Response(nn.Module):
             hidden = F.silu(hidden * (1 + scales[:, k]) + shifts[:, k])
         return self.exit(hidden) + pixels[..., :3]
 
+    @torch.no_grad()
     def jacobian(self, pixels: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
-        """Prediction ``(N * 3,)`` and its derivatives ``(N * 3, d)`` for one image, ``pixels (N, 7)``."""
+        """Prediction ``(N * 3,)`` and its derivatives ``(N * 3, d)`` for one image, ``pixels (N, 7)``, ``params (d,)``.
 
-        def predict(row: Tensor) -> Tensor:
-            return self(pixels[None], row[None]).flatten()
+        Forward mode by hand: the sliders enter through the modulation alone, so one pass carries all d tangents, and
+        no compiler is loaded for it (``torch.func`` takes seconds to import).
+        """
+        layers, sliders = self.settings.layers, len(params)
+        modulation, slopes = _value_and_slopes(self.film, params)
+        scales, shifts = modulation.unflatten(0, (2, layers, -1)).unbind(0)
+        scale_slopes, shift_slopes = slopes.unflatten(1, (2, layers, -1)).unbind(1)
+        hidden = self.entry(pixels)
+        tangent = hidden.new_zeros(sliders, *hidden.shape)
+        for k in range(layers):
+            if k:
+                weight = self.hidden[k - 1].weight
+                hidden, tangent = self.hidden[k - 1](hidden), tangent @ weight.T
+            inner = hidden * (1 + scales[k]) + shifts[k]
+            moved = tangent * (1 + scales[k]) + hidden * scale_slopes[:, None, k] + shift_slopes[:, None, k]
+            gate = torch.sigmoid(inner)
+            hidden, tangent = inner * gate, moved * (gate * (1 + inner * (1 - gate)))
+        values = self.exit(hidden) + pixels[:, :3]
+        return values.flatten(), (tangent @ self.exit.weight.T).flatten(1).T.contiguous()
 
-        with torch.no_grad():
-            slopes = torch.func.jacfwd(predict)(params)
-            return predict(params), slopes
+
+def _value_and_slopes(layers: nn.Sequential, row: Tensor) -> tuple[Tensor, Tensor]:
+    """Output ``(m,)`` of linear and SiLU layers at ``row`` ``(d,)``, and its derivatives ``(d, m)``."""
+    slopes = torch.eye(len(row), dtype=row.dtype, device=row.device)
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            row, slopes = layer(row), slopes @ layer.weight.T
+        else:
+            gate = torch.sigmoid(row)
+            slopes = slopes * (gate * (1 + row * (1 - gate)))
+            row = row * gate
+    return row, slopes
 
 
 def pixel_features(image: Tensor) -> Tensor:

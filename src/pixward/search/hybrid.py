@@ -21,7 +21,7 @@ from pixward.search.least_squares import refine
 from pixward.search.model import EditorModel, propose
 from pixward.search.problem import Problem, Solver
 
-ROUNDS = 6
+ROUNDS = 3
 """Gauss-Newton steps on the response per render."""
 TIRED = 0.5
 """The policy has said what it knows when its next render gains less than this, in dB."""
@@ -68,4 +68,4 @@ def _polish(problem: Problem, response: Response | None, start: Tensor) -> Tenso
     """Walk ``start`` to where the response alone comes nearest the goal; no render."""
     if response is None:
         return start
-    return propose(EditorModel(problem, response), start, damping=1e-4, rounds=3 * ROUNDS)[0]
+    return propose(EditorModel(problem, response), start, damping=1e-4, rounds=3 * ROUNDS)

@@ -38,19 +38,18 @@ def refine(problem: Problem, model: EditorModel, *, measured: bool, rounds: int 
 
     Two weak steps in a row ask for a fresh Jacobian; weak steps on a fresh Jacobian end the walk.
     """
-    damping, weak, fresh = 1e-3, 0, False
-    error = _error(model)
+    damping, weak, fresh, error = 1e-3, 0, False, model.error()
     if not measured:
         model.measure(STEP)
-        fresh, error = True, _error(model)
+        fresh, error = True, model.error()
     while error > DONE:
-        candidate, _ = propose(model, _anchor(model), damping, rounds)
+        candidate = propose(model, _anchor(model), damping, rounds)
         still = float((candidate - _anchor(model)).abs().max()) < 2e-4
         if still:
             weak = 2
         else:
             image = problem.render(candidate[None])
-            new = float(((model.read(image) - model.target) ** 2).mean())
+            new = model.error(model.read(image))
             gain = 10 * math.log10(error / max(new, DONE)) if error > 0 else 0.0
             model.learn(candidate, image, move=new < error)
             damping = max(damping / 5, 1e-7) if new < error else min(damping * 6, 1e4)
@@ -61,7 +60,7 @@ def refine(problem: Problem, model: EditorModel, *, measured: bool, rounds: int 
                 return False
             if not fresh:
                 model.measure(STEP / 2)
-                fresh, weak, damping, error = True, 0, min(damping, 1e-2), _error(model)
+                fresh, weak, damping, error = True, 0, min(damping, 1e-2), model.error()
         elif weak == 0:
             fresh = False
     return (problem.best is not None) and problem.best.mse <= DONE
@@ -71,7 +70,3 @@ def _anchor(model: EditorModel) -> Tensor:
     if model.anchor is None:
         raise ValueError("refine() needs a model that has learnt a render")
     return model.anchor
-
-
-def _error(model: EditorModel) -> float:
-    return float(((model._render - model.target) ** 2).mean())

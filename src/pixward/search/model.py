@@ -19,8 +19,8 @@ from pixward.policies.nets import grid_points
 from pixward.policies.response import Response, pixel_features
 from pixward.search.problem import Problem
 
-POINTS = 48
-"""Side of the grid of pixels that is fitted: with 48 * 48 * 3 equations for a dozen sliders, more change nothing."""
+POINTS = 32
+"""Side of the grid of pixels that is fitted: with 32 * 32 * 3 equations for a dozen sliders, more change nothing."""
 
 
 class EditorModel:
@@ -45,14 +45,24 @@ class EditorModel:
         """The fitted pixels of one image ``(1, 3, H, W)`` or ``(3, H, W)`` as ``(M,)``."""
         return grid_points(image.reshape(1, 3, *image.shape[-2:]), POINTS).flatten()
 
-    def predict(self, free: Tensor) -> tuple[Tensor, Tensor]:
-        """Pixels ``(M,)`` and their derivatives ``(M, dim)`` at the free sliders ``(dim,)``."""
-        values, slopes = self._respond(free)
-        values = self._render + values - self._base
-        slopes = slopes + self._correction
+    def predict(self, free: Tensor) -> Tensor:
+        """The fitted pixels ``(M,)`` expected at the free sliders ``(dim,)``."""
+        values = self._render + self._respond(free) - self._base
         if self.anchor is not None:
             values = values + self._correction @ (free - self.anchor)
-        return values, slopes
+        return values
+
+    def slopes(self, free: Tensor) -> Tensor:
+        """Derivatives of :meth:`predict`, ``(M, dim)``."""
+        if self.response is None:
+            return self._correction
+        values, slopes = self.response.jacobian(self._pixels, self.problem.fill(free[None])[0])
+        inside = (values > 0) & (values < 1)
+        return slopes[:, self.problem.free] * inside[:, None] + self._correction
+
+    def error(self, pixels: Tensor | None = None) -> float:
+        """Mean squared error to the goal of ``pixels``, of the anchor's render by default."""
+        return float(((self._render if pixels is None else pixels) - self.target).pow(2).mean())
 
     def learn(self, free: Tensor, image: Tensor, *, move: bool) -> None:
         """Take in a render of ``free``: correct the slopes along the way there (Broyden), then maybe anchor there."""
@@ -61,11 +71,11 @@ class EditorModel:
             way = free - self.anchor
             length = float(way @ way)
             if length > 1e-10:
-                miss = pixels - self.predict(free)[0]
+                miss = pixels - self.predict(free)
                 self._correction = self._correction + torch.outer(miss, way) / length
         if move or self.anchor is None:
             self.anchor, self._render = free, pixels
-            self._base = self._respond(free)[0]
+            self._base = self._respond(free)
 
     def measure(self, step: float) -> None:
         """Replace the slopes at the anchor by forward differences: one render per free slider, all in one batch.
@@ -78,53 +88,50 @@ class EditorModel:
         inward = torch.where(here > 0, -step, step)
         probes = here + torch.diag(inward)
         images = self.problem.render(probes)
-        _, slopes = self._respond(here)
         pixels = torch.stack([self.read(image) for image in images], 1)
         measured = (pixels - self._render[:, None]) / inward
-        self._correction = measured - slopes
+        self._correction = self._correction + measured - self.slopes(here)
         misses = ((pixels - self.target[:, None]) ** 2).mean(0)
         best = int(misses.argmin())
-        if misses[best] < ((self._render - self.target) ** 2).mean():
+        if misses[best] < self.error():
             self.learn(probes[best], images[best], move=True)
 
-    def _respond(self, free: Tensor) -> tuple[Tensor, Tensor]:
-        """The response's pixels, clipped as renders are, and their derivatives; zeros without a response."""
+    def _respond(self, free: Tensor) -> Tensor:
+        """The response's pixels, clipped as renders are; zeros without a response."""
         if self.response is None:
-            return torch.zeros_like(self.target), torch.zeros_like(self._correction)
-        row = self.problem.fill(free[None])[0]
-        values, slopes = self.response.jacobian(self._pixels, row)
-        inside = (values > 0) & (values < 1)
-        return values.clamp(0, 1), slopes[:, self.problem.free] * inside[:, None]
+            return torch.zeros_like(self.target)
+        with torch.no_grad():
+            return self.response(self._pixels[None], self.problem.fill(free[None])).flatten().clamp(0, 1)
 
 
-def propose(model: EditorModel, start: Tensor, damping: float, rounds: int) -> tuple[Tensor, float]:
-    """The setting where the model comes nearest the goal, and the mean squared error it promises there.
+def propose(model: EditorModel, start: Tensor, damping: float, rounds: int) -> Tensor:
+    """The setting ``(dim,)`` where the model comes nearest the goal.
 
     Damped Gauss-Newton within the box [-1, 1] (Levenberg 1944, Marquardt 1963): up to ``rounds`` steps on the model
     alone, no render. ``damping`` pulls towards ``start``, in units of the diagonal of J'J.
     """
-    here = start
-    values, slopes = model.predict(here)
-    cost = float(((values - model.target) ** 2).mean())
+    here, values = start, model.predict(start)
+    cost = model.error(values)
     for _ in range(rounds):
+        slopes = model.slopes(here)
         normal = slopes.T @ slopes
         scale = normal.diagonal() + 1e-6 * normal.diagonal().max() + 1e-9
         gradient = slopes.T @ (values - model.target) + damping * scale * (here - start)
         step = box_step(normal + torch.diag(damping * scale), gradient, -1 - here, 1 - here)
-        there, ahead = here, None
+        if rounds == 1:
+            return here + step
         for shrink in (1.0, 0.3, 0.1):
             there = here + shrink * step
-            ahead = model.predict(there)
-            promised = float(((ahead[0] - model.target) ** 2).mean())
+            values = model.predict(there)
+            promised = model.error(values)
             if promised < cost:
                 break
         else:
-            return here, cost
-        small = promised > 0.98 * cost
-        here, (values, slopes), cost = there, ahead, promised
-        if small:
             break
-    return here, cost
+        here, before, cost = there, cost, promised
+        if cost > 0.9 * before:
+            break
+    return here
 
 
 def box_step(normal: Tensor, gradient: Tensor, low: Tensor, high: Tensor) -> Tensor:
