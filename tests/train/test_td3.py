@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 import torch
 from torch import nn
 
+from pixward.editors.chain import PAPER
+from pixward.envs.edit import EditEnv
 from pixward.errors import PixwardError
 from pixward.run import Run, read_log
-from pixward.train.td3 import TD3Settings, train
+from pixward.train.td3 import TD3Settings, _Learner, train
 
 SMALL = TD3Settings(
     steps=20, batch=4, replay=30, start_steps=4, random_steps=2, image_keys=("picture",), checkpoint_every=10
@@ -257,3 +260,90 @@ def test_the_benchmarks_pendulum_is_gymnasiums():
             state, gained = ours.step(state, torch.tensor([[action]]))
             assert float(gained) == pytest.approx(float(reward), abs=1e-9)
             np.testing.assert_allclose(module.observe(state)[0].numpy(), observation, atol=1e-5)
+
+
+class Mirror(nn.Module):
+    """A network of stable-baselines3's behind our calls, on the observation ``state["x"]``."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, state, action=None):
+        return self.network(state["x"]) if action is None else self.network(torch.cat([state["x"], action], 1))[:, 0]
+
+
+def test_updates_are_stable_baselines3s(tmp_path):
+    """The same weights and the same transitions give the same weights after six updates; the noise is off."""
+    sb3 = pytest.importorskip("stable_baselines3")
+    from stable_baselines3.common.logger import Logger
+    from stable_baselines3.common.type_aliases import ReplayBufferSamples
+
+    model = sb3.TD3(
+        "MlpPolicy", "Pendulum-v1", learning_rate=1e-3, target_policy_noise=0.0, tau=0.01, gamma=0.9, seed=0,
+        policy_kwargs={"net_arch": [16]}, device="cpu",
+    )  # fmt: skip
+    model.set_logger(Logger(None, []))
+    generator = torch.Generator().manual_seed(0)
+    samples = [
+        {
+            "state.x": torch.randn(32, 3, generator=generator),
+            "next.x": torch.randn(32, 3, generator=generator),
+            "action": 2 * torch.rand(32, 1, generator=generator) - 1,
+            "reward": torch.randn(32, generator=generator),
+            "continues": (torch.rand(32, generator=generator) > 0.3).float(),
+        }
+        for _ in range(6)
+    ]
+    critics = tuple(Mirror(copy.deepcopy(net)) for net in model.critic.q_networks)
+    settings = TD3Settings(lr_actor=1e-3, lr_critic=1e-3, tau=0.01, gamma=0.9, target_sigma=0.0)
+    learner = _Learner(Mirror(copy.deepcopy(model.actor.mu)), critics, settings)
+    start = weights(learner.actor)
+    for sample in samples:
+        learner.update(sample, generator)
+
+    queue = [
+        ReplayBufferSamples(s["state.x"], s["action"], s["next.x"], 1 - s["continues"][:, None], s["reward"][:, None])
+        for s in samples
+    ]
+    model.replay_buffer.sample = lambda *_, **__: queue.pop(0)
+    model.train(gradient_steps=6, batch_size=32)
+    for ours, theirs in (
+        (learner.actor, model.actor),
+        (learner.critics, model.critic),
+        (learner.actor_target, model.actor_target),
+        (learner.critics_target, model.critic_target),
+    ):
+        torch.testing.assert_close(weights(ours), weights(theirs), atol=2e-6, rtol=1e-5)
+    assert (weights(learner.actor) - start).abs().max() > 1e-3
+
+
+class Pooled(nn.Module):
+    """The smallest network that sees an edit: mean colours and sliders."""
+
+    def __init__(self, extra, outputs):
+        super().__init__()
+        self.net = nn.Linear(6 + 9 + extra, outputs)
+
+    def forward(self, state, action=None):
+        parts = [state["image"].mean((2, 3)), state["goal"].mean((2, 3)), state["params"]]
+        return (
+            self.net(torch.cat(parts, 1)).tanh() if action is None else self.net(torch.cat([*parts, action], 1))[:, 0]
+        )
+
+
+def test_edits_are_kept_as_bytes_and_once(tmp_path):
+    env = EditEnv(PAPER, horizon=3)
+    settings = TD3Settings(steps=7, start_steps=2, batch=4, replay=10, checkpoint_every=7)
+    pictures = torch.rand(2, 2, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+    with Run(tmp_path, tensorboard=False) as run:
+        actor, critics = Pooled(0, 9), (Pooled(9, 1), Pooled(9, 1))
+        train(env, actor, critics, lambda i: {"source": pictures[0], "goal": pictures[1]}, settings, run)
+        store = run.load()["replay"]["store"]
+    kept = {key for key, value in store.items() if value.dtype == torch.uint8}
+    assert kept == {"state.source", "state.goal", "state.image", "next.image"}
+    assert "next.source" not in store
+    assert store["state.image"].shape == (10, 3, 6, 6)
+    # Seven steps of two tasks in a ring of ten: steps 5 and 6 lie over 0 and 1; every third step is an episode's last.
+    assert store["state.step"].tolist() == [2, 2, 0, 0, 2, 2, 0, 0, 1, 1]
+    assert (store["continues"] == (store["next.step"] < 3)).all()
