@@ -50,14 +50,16 @@ def tile_bank(files: Sequence[Path], *, side: int = 48, tiles: int = 12, preview
     return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
 
 
-def draw_tiles(bank: Tensor, batch: int, generator: torch.Generator) -> Tensor:
+def draw_tiles(bank: Tensor, batch: int, generator: torch.Generator | None = None) -> Tensor:
     """``batch`` random tiles of ``bank`` as floats ``(batch, 3, H, W)`` in [0, 1], half of them mirrored."""
     picked = bank[torch.randint(len(bank), (batch,), generator=generator)].float() / 255
     mirrored = torch.rand(batch, 1, 1, 1, generator=generator) < 0.5
     return torch.where(mirrored, picked.flip(3), picked)
 
 
-def random_actions(batch: int, sliders: int, generator: torch.Generator, radius: float | None = None) -> Tensor:
+def random_actions(
+    batch: int, sliders: int, generator: torch.Generator | None = None, radius: float | None = None
+) -> Tensor:
     """Normalised settings ``(batch, sliders)``, uniform in ``[-radius, radius]``.
 
     With no radius each row draws its own, 0.25 to 1, and a third of the rows leave about half of the sliders alone,
@@ -70,3 +72,14 @@ def random_actions(batch: int, sliders: int, generator: torch.Generator, radius:
     sparse = torch.rand(batch, 1, generator=generator) < 1 / 3
     untouched = sparse & (torch.rand(batch, sliders, generator=generator) < 0.5)
     return torch.where(untouched, torch.zeros_like(unit), unit * radii)
+
+
+def foreign_look(images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """A mild look from outside any editor: a random colour matrix near the identity and a power per channel.
+
+    Shown to a policy as goals it cannot quite reach, so that it learns to come near instead of going astray.
+    """
+    batch = images.shape[0]
+    matrix = torch.eye(3) + 0.08 * torch.randn(batch, 3, 3, generator=generator)
+    mixed = torch.einsum("bij,bjhw->bihw", matrix / matrix.sum(2, keepdim=True), images).clamp(1e-4, 1)
+    return mixed.pow(torch.exp(0.12 * torch.randn(batch, 3, 1, 1, generator=generator))).clamp(0, 1)

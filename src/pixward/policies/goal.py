@@ -55,44 +55,21 @@ class GoalPolicy(nn.Module):
     def __init__(self, settings: GoalSettings) -> None:
         """Raises ValueError for a feature that does not exist."""
         super().__init__()
-        unknown = set(settings.features) - set(FEATURES)
-        if unknown:
-            raise ValueError(f"unknown features {sorted(unknown)}; known: {', '.join(FEATURES)}")
         self.settings = settings
-        d, horizon = settings.sliders, settings.horizon
-        paths: dict[str, nn.Module] = {
-            "local": LocalPath(d),
-            "global": GlobalPath(),
-            "statistics": nn.Sequential(nn.Linear(2 * 100, 128), nn.SiLU()),
-            "history": nn.Sequential(nn.Linear(horizon * (d + 1), 64), nn.SiLU()),
-        }
-        sizes = {"local": LocalPath.size, "global": GlobalPath.size, "statistics": 128, "history": 64}
-        self.paths = nn.ModuleDict({name: paths[name] for name in settings.features})
-        inside = sum(sizes[name] for name in settings.features) + d + 2
+        d = settings.sliders
+        self.paths = build_paths(settings)
+        inside = read_size(settings)
         self.head = mlp([inside, settings.width, settings.width, d])
         # Start close to "leave the sliders where they are".
-        nn.init.normal_(self.head[-1].weight, std=1e-3)
-        nn.init.zeros_(self.head[-1].bias)
+        last = list(self.head.parameters())[-2:]
+        nn.init.normal_(last[0], std=1e-3)
+        nn.init.zeros_(last[1])
 
     def correction(self, state: State) -> Tensor:
         """The unclamped next setting ``(B, d)``: the current one plus a step as large as the distance left allows."""
-        gap = state["goal"] - state["image"]
-        rms = gap.pow(2).mean((1, 2, 3), keepdim=True).sqrt()
-        direction = gap / (rms + 1e-3)
-        flat = rms.flatten(1)
-        seen = [state["params"], state["step"][:, None] / self.settings.horizon, (flat + 1e-3).log() / 3]
-        paths = self.paths
-        if "local" in paths:
-            seen.append(paths["local"](state, direction, self.settings.points))
-        if "global" in paths:
-            seen.append(paths["global"](state, direction))
-        if "statistics" in paths:
-            both = [photo_statistics(grid_points(state[name], self.settings.points)) for name in ("image", "goal")]
-            seen.append(paths["statistics"](torch.cat(both, 1)))
-        if "history" in paths:
-            seen.append(paths["history"](state["history"].flatten(1)))
+        seen, flat = read_state(self.paths, self.settings, state)
         reach = (6 * flat).clamp(0.01, 1)
-        return state["params"] + reach * 2 * torch.tanh(self.head(torch.cat(seen, 1)))
+        return state["params"] + reach * 2 * torch.tanh(self.head(seen))
 
     def forward(self, state: State) -> Tensor:
         """The setting to try next, ``(B, d)`` in [-1, 1]."""
@@ -109,6 +86,61 @@ class GoalPolicy(nn.Module):
         """Log-probability ``(B,)`` of ``actions`` under :meth:`sample`, and a zero baseline."""
         log_prob = torch.distributions.Normal(self(states), self.settings.noise).log_prob(actions).sum(1)
         return log_prob, torch.zeros_like(log_prob)
+
+
+class GoalCritic(nn.Module):
+    """``critic(state, action) -> (B,)``: the return to expect, in dB, for TD3. Sees what the policy sees."""
+
+    def __init__(self, settings: GoalSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        self.paths = build_paths(settings)
+        self.head = mlp([read_size(settings) + 2 * settings.sliders, settings.width, settings.width, 1])
+
+    def forward(self, state: State, action: Tensor) -> Tensor:
+        """``action`` ``(B, d)`` in [-1, 1]; its distance from the current setting is shown in units of the reach."""
+        seen, rms = read_state(self.paths, self.settings, state)
+        step = (action - state["params"]) / (6 * rms).clamp(0.01, 1)
+        return self.head(torch.cat([seen, action, step], 1)).squeeze(1)
+
+
+def build_paths(settings: GoalSettings) -> nn.ModuleDict:
+    """The networks behind ``settings.features``; ValueError for a feature that does not exist."""
+    unknown = set(settings.features) - set(FEATURES)
+    if unknown:
+        raise ValueError(f"unknown features {sorted(unknown)}; known: {', '.join(FEATURES)}")
+    paths: dict[str, nn.Module] = {
+        "local": LocalPath(settings.sliders),
+        "global": GlobalPath(),
+        "statistics": nn.Sequential(nn.Linear(2 * 100, 128), nn.SiLU()),
+        "history": nn.Sequential(nn.Linear(settings.horizon * (settings.sliders + 1), 64), nn.SiLU()),
+    }
+    return nn.ModuleDict({name: paths[name] for name in settings.features})
+
+
+def read_size(settings: GoalSettings) -> int:
+    """Width of what :func:`read_state` returns."""
+    sizes = {"local": LocalPath.size, "global": GlobalPath.size, "statistics": 128, "history": 64}
+    return sum(sizes[name] for name in settings.features) + settings.sliders + 2
+
+
+def read_state(paths: nn.ModuleDict, settings: GoalSettings, state: State) -> tuple[Tensor, Tensor]:
+    """All that the features see, ``(B, read_size)``, and the RMS distance from render to goal, ``(B, 1)``."""
+    gap = state["goal"] - state["image"]
+    rms = gap.pow(2).mean((1, 2, 3), keepdim=True).sqrt()
+    direction = gap / (rms + 1e-3)
+    flat = rms.flatten(1)
+    seen = [state["params"], state["step"][:, None] / settings.horizon, (flat + 1e-3).log() / 3]
+    if "local" in paths:
+        seen.append(paths["local"](state, direction, settings.points))
+    if "global" in paths:
+        seen.append(paths["global"](state, direction))
+    if "statistics" in paths:
+        both = [photo_statistics(grid_points(state[name], settings.points)) for name in ("image", "goal")]
+        seen.append(paths["statistics"](torch.cat(both, 1)))
+    if "history" in paths:
+        seen.append(paths["history"](state["history"].flatten(1)))
+    return torch.cat(seen, 1), flat
 
 
 class LocalPath(nn.Module):

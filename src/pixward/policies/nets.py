@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,7 +14,7 @@ from pixward.ops.color import luma
 def mlp(sizes: list[int]) -> nn.Sequential:
     """Linear layers of the given sizes with SiLU between them, none after the last."""
     layers: list[nn.Module] = []
-    for inside, outside in zip(sizes[:-1], sizes[1:], strict=True):
+    for inside, outside in pairwise(sizes):
         layers += [nn.Linear(inside, outside), nn.SiLU()]
     return nn.Sequential(*layers[:-1])
 

@@ -8,18 +8,16 @@ is minimised beside the distance between the settings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixward.run import Run
 from pixward.types import Editor, Env, State
-
-if TYPE_CHECKING:
-    from pixward.run import Run
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class PretrainSettings:
         checkpoint_every: updates between checkpoints and log lines.
     """
 
-    steps: int = 20_000
+    steps: int = 7_000
     batch: int = 64
     learning_rate: float = 1e-3
     restart: float = 1 / 6
@@ -49,16 +47,36 @@ class PretrainSettings:
 
 Tasks = Callable[[int], State]
 """``tasks(n)`` draws n tasks: source, goal ``(n, 3, H, W)``, the true ``action`` ``(n, d)`` and whether it is
-known exactly, ``known`` ``(n,)`` (0 for goals made by something other than the editor)."""
+known exactly, ``known`` ``(n,)`` (0 for goals made by something other than the editor). They draw from torch's
+global generator, whose state is part of a checkpoint, so that a resumed run repeats the run that was never stopped."""
+
+
+class Correcting(Protocol):
+    """What :func:`pretrain` asks of a policy: an ``nn.Module`` that shows its decision before the clamp."""
+
+    def correction(self, state: State) -> Tensor:
+        """The unclamped setting ``(B, d)``: beyond the rim the clamp would stop the gradient."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """As of ``nn.Module``."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """As of ``nn.Module``."""
+        ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+        """As of ``nn.Module``."""
+        ...
 
 
 def pretrain(
-    env: Env, editor: Editor, policy: nn.Module, tasks: Tasks, settings: PretrainSettings, run: Run
+    env: Env, editor: Editor, policy: Correcting, tasks: Tasks, settings: PretrainSettings, run: Run
 ) -> Iterator[dict[str, float]]:
     """Train ``policy`` in place; yields one log line per ``checkpoint_every`` updates. Resumes from ``run``."""
     optimizer = torch.optim.AdamW(policy.parameters(), settings.learning_rate, weight_decay=1e-4)
-    step = run.restore({"policy": policy, "optimizer": optimizer})
-    state, answer = _begin(env, tasks, settings.batch)
+    step, state, answer = _resume(run, policy, optimizer) or (0, *_begin(env, tasks, settings.batch))
     sums: dict[str, float] = {}
     while step < settings.steps:
         for group in optimizer.param_groups:
@@ -75,11 +93,32 @@ def pretrain(
         state, _ = env.step(state, action.detach())
         state, answer = _renew(env, tasks, state, answer, settings)
         if step % settings.checkpoint_every == 0 or step == settings.steps:
-            line = {name: total / settings.checkpoint_every for name, total in sums.items()}
+            count = step % settings.checkpoint_every or settings.checkpoint_every
+            line = {name: total / count for name, total in sums.items()}
             sums = {}
-            run.log({"step": step, **line})
-            run.save(step, {"policy": policy, "optimizer": optimizer})
+            run.log(step, line)
+            run.save(
+                {
+                    "step": step,
+                    "policy": policy.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "state": state,
+                    "answer": answer,
+                }
+            )
             yield {"step": step, **line}
+
+
+def _resume(run: Run, policy: Correcting, optimizer: torch.optim.Optimizer) -> tuple[int, State, State] | None:
+    """Networks, optimiser and running episodes of ``run``'s checkpoint; the episodes stay on the networks' device."""
+    saved = run.load()
+    if saved is None:
+        return None
+    policy.load_state_dict(saved["policy"])
+    optimizer.load_state_dict(saved["optimizer"])
+    device = next(policy.parameters()).device
+    state, answer = ({name: value.to(device) for name, value in saved[key].items()} for key in ("state", "answer"))
+    return saved["step"], state, answer
 
 
 def schedule(step: int, steps: int) -> float:
@@ -112,9 +151,7 @@ def _begin(env: Env, tasks: Tasks, count: int) -> tuple[State, State]:
     return state, {"action": drawn["action"], "known": drawn["known"]}
 
 
-def _renew(
-    env: Env, tasks: Tasks, state: State, answer: State, settings: PretrainSettings
-) -> tuple[State, State]:
+def _renew(env: Env, tasks: Tasks, state: State, answer: State, settings: PretrainSettings) -> tuple[State, State]:
     """Replace the episodes that are over by new ones; the others go on."""
     over = (state["step"] >= env.horizon) | (torch.rand(settings.batch, device=state["step"].device) < settings.restart)
     rows = over.nonzero().flatten()

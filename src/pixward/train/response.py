@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from pixward.image import quantize
+from pixward.run import Run
 from pixward.train.pretrain import schedule
 from pixward.types import Editor
-
-if TYPE_CHECKING:
-    from pixward.run import Run
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ def train_response(
     of the true slopes beside it.
     """
     optimizer = torch.optim.AdamW(response.parameters(), settings.learning_rate, weight_decay=1e-5)
-    step = run.restore({"response": response, "optimizer": optimizer})
+    step = _resume(run, response, optimizer)
     sums: dict[str, float] = {}
     while step < settings.steps:
         for group in optimizer.param_groups:
@@ -81,11 +78,21 @@ def train_response(
         for name, part in (("value", value), ("slope", slope), ("true_slope", true_slope)):
             sums[name] = sums.get(name, 0.0) + float(part.detach())
         if step % settings.checkpoint_every == 0 or step == settings.steps:
-            line = {name: (total / settings.checkpoint_every) ** 0.5 for name, total in sums.items()}
+            count = step % settings.checkpoint_every or settings.checkpoint_every
+            line = {name: (total / count) ** 0.5 for name, total in sums.items()}
             sums = {}
-            run.log({"step": step, **line})
-            run.save(step, {"response": response, "optimizer": optimizer})
+            run.log(step, line)
+            run.save({"step": step, "response": response.state_dict(), "optimizer": optimizer.state_dict()})
             yield {"step": step, **line}
+
+
+def _resume(run: Run, response: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    saved = run.load()
+    if saved is None:
+        return 0
+    response.load_state_dict(saved["response"])
+    optimizer.load_state_dict(saved["optimizer"])
+    return int(saved["step"])
 
 
 def _pixels(
