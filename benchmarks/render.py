@@ -89,12 +89,13 @@ def methods(megapixels: int, threads: int) -> dict[str, Callable[[], object]]:
 def eager(megapixels: int) -> dict[str, Callable[[], object]]:
     """The editors called on the whole picture, float32 in and out."""
     images = torch.from_numpy(picture(*SIZES[megapixels], np.float32, planar=True))[None]
-    return {case: lambda e=editor, p=params_of(case): e(images, p) for case, (editor, _) in CASES.items()}
+    settings = {case: params_of(case) for case in CASES}
+    return {case: lambda e=editor, p=settings[case]: e(images, p) for case, (editor, _) in CASES.items()}
 
 
-def timed(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
-    """Milliseconds of every call in every run, after one warm-up each; in turns."""
-    for call in calls.values():
+def timed(calls: dict[str, Callable[[], object]], runs: int, *, warm_up: bool) -> dict[str, list[float]]:
+    """Milliseconds of every call in every run, in turns."""
+    for call in calls.values() if warm_up else ():
         call()
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(runs):
@@ -108,8 +109,8 @@ def timed(calls: dict[str, Callable[[], object]], runs: int) -> dict[str, list[f
 def time_size(megapixels: int, threads: int, runs: int, eager_runs: int) -> list[dict[str, object]]:
     """One row for each case and kind."""
     with torch.inference_mode():
-        times = timed(methods(megapixels, threads), runs)
-        whole = timed(eager(megapixels), eager_runs) if eager_runs else {}
+        times = timed(methods(megapixels, threads), runs, warm_up=True)
+        whole = timed(eager(megapixels), eager_runs, warm_up=False) if eager_runs else {}
     rows = []
     for name, taken in times.items():
         case, kind = name.split(" / ")
