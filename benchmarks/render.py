@@ -188,7 +188,8 @@ def page(result: dict) -> str:
         f" {result['threads']} threads, torch {machine['torch']}; load of the machine at the start"
         f" {result['load']:.1f}. Milliseconds: median (lowest to highest) of {result['runs']} runs in turns."
         ' "Copy" is one read and write of the same array into memory that exists already. The 8-bit results are newly'
-        " allocated; the float32 planes are not.",
+        " allocated; the float32 planes are not. Called whole, chain:photo always computes its blurs, so its eager time"
+        " is that of all 12 sliders in both rows.",
         "",
         _verdict(result),
         "",
