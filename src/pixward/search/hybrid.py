@@ -5,8 +5,10 @@
    no render, and the result is the first render. Without one the policy's own setting is.
 3. Every render corrects the model; the next is where the corrected model comes nearest the goal. While that gains, no
    render is spent on anything else.
-4. When two steps in a row are weak, the slopes are measured by finite differences, on top of all that is known.
-5. An optimum that is no exact match may be a local one: with renders left the walk starts anew from a setting nearby.
+4. After two weak steps the policy is asked again. If that is weak too, the response is searched for another valley,
+   and the walk starts anew there.
+5. Then the slopes are measured by finite differences, on top of all that is known, and least squares goes on.
+6. With renders left over, all of this again from a setting nearby.
 """
 
 from __future__ import annotations
@@ -17,12 +19,18 @@ from torch import Tensor
 from pixward.policies.goal import GoalPolicy
 from pixward.policies.response import Response
 from pixward.search.follow import decide, first_look, look
-from pixward.search.least_squares import refine
+from pixward.search.least_squares import Hint, refine, walk
 from pixward.search.model import EditorModel, propose
 from pixward.search.problem import Problem, Solver
 
 ROUNDS = 3
 """Gauss-Newton steps on the response per render."""
+PATIENCE = 3
+"""Weak steps in a row that end a walk on the response; the last of them is the policy's."""
+GOOD = 1e-5
+"""Below this error (50 dB) a walk has found the right valley."""
+VALLEYS, SCOUTS, CLEARLY = 3, 6, 0.8
+"""Valleys tried before slopes are measured, starts of each look-out, and how much better its find must be."""
 TIRED = 0.5
 """The policy has said what it knows when its next render gains less than this, in dB."""
 
@@ -32,16 +40,23 @@ def hybrid(policy: GoalPolicy | None, response: Response | None) -> Solver:
 
     def solve(problem: Problem, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
-        start = _guess(problem, policy, response)
+        hint = _ask(problem, policy) if policy else None
+        start, walked = _guess(problem, policy, response), list[EditorModel]()
         while True:
             model = EditorModel(problem, response)
-            first = _polish(problem, response, start)
-            model.learn(first, problem.render(first[None]), move=True)
-            if refine(problem, model, measured=response is not None, rounds=ROUNDS if response else 1):
+            model.learn(start, problem.render(start[None]), move=True)
+            walked.append(model)
+            if response is not None:
+                walk(problem, model, rounds=ROUNDS, patience=PATIENCE, hint=hint)
+                other = _scout(walked, response, generator)
+                if other is not None:
+                    start = other
+                    continue
+            best = min(walked, key=EditorModel.error)
+            if refine(problem, best, ROUNDS if response else 1):
                 return
-            nudge = 0.3 * torch.randn(problem.dim, generator=generator).to(start)
-            best = problem.best
-            start = ((best.action[problem.free] if best else start) + nudge).clamp(-1, 1)
+            start = _nearby(best, generator)
+            walked = [best]
 
     return solve
 
@@ -49,10 +64,10 @@ def hybrid(policy: GoalPolicy | None, response: Response | None) -> Solver:
 def _guess(problem: Problem, policy: GoalPolicy | None, response: Response | None) -> Tensor:
     """The policy's setting ``(dim,)``; with no response its own renders improve it until they gain too little."""
     if policy is None:
-        return problem.start
+        return _polish(problem, response, problem.start)
     state = first_look(problem, policy)
     if response is not None:
-        return decide(policy, state, problem)[0, problem.free]
+        return _polish(problem, response, decide(policy, state, problem)[0, problem.free])
     error = problem.source_mse
     for _ in range(policy.settings.horizon - 1):
         action = decide(policy, state, problem)
@@ -64,8 +79,53 @@ def _guess(problem: Problem, policy: GoalPolicy | None, response: Response | Non
     return decide(policy, state, problem)[0, problem.free]
 
 
-def _polish(problem: Problem, response: Response | None, start: Tensor) -> Tensor:
+def _ask(problem: Problem, policy: GoalPolicy) -> Hint:
+    """The policy's opinion on a render that the model is stuck at; it looks as if it had just arrived there."""
+
+    def hint(setting: Tensor, image: Tensor) -> Tensor:
+        state = first_look(problem, policy)
+        state = look(state, problem.fill(setting[None]), image)
+        return decide(policy, state, problem)[0, problem.free]
+
+    return hint
+
+
+def _polish(problem: Problem, response: Response | None, start: Tensor, rounds: int = 3 * ROUNDS) -> Tensor:
     """Walk ``start`` to where the response alone comes nearest the goal; no render."""
     if response is None:
         return start
-    return propose(EditorModel(problem, response), start, damping=1e-4, rounds=3 * ROUNDS)
+    return propose(EditorModel(problem, response), start, damping=1e-4, rounds=rounds)
+
+
+def _scout(walked: list[EditorModel], response: Response, generator: torch.Generator) -> Tensor | None:
+    """Another place that the response likes clearly better than where the walks have ended; None if there is none.
+
+    Tone sliders can stand in for each other, so the error has several valleys, and least squares stays in the one it
+    starts in. The response is too rough to rank points within a valley but tells valleys apart, for no render.
+    """
+    best = min(walked, key=EditorModel.error)
+    if best.error() < GOOD or len(walked) > VALLEYS:
+        return None
+    problem, alone = best.problem, EditorModel(best.problem, response)
+    limit = CLEARLY * min(alone.error(alone.predict(_at(model))) for model in walked)
+    found = None
+    for _ in range(SCOUTS):
+        start = (torch.rand(problem.dim, generator=generator) * 2 - 1).to(problem.goal)
+        place = _polish(problem, response, start, rounds=2 * ROUNDS)
+        error = alone.error(alone.predict(place))
+        far = all(float((place - _at(model)).abs().max()) > 0.2 for model in walked)
+        if far and error < limit:
+            found, limit = place, error
+    return found
+
+
+def _nearby(model: EditorModel, generator: torch.Generator) -> Tensor:
+    """A random setting around the model's anchor, to start anew from."""
+    here = _at(model)
+    return (here + 0.3 * torch.randn(len(here), generator=generator).to(here)).clamp(-1, 1)
+
+
+def _at(model: EditorModel) -> Tensor:
+    if model.anchor is None:
+        raise ValueError("the model has to learn a render first")
+    return model.anchor

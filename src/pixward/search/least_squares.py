@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ STEP = 0.04
 DONE = 1e-12
 """An error this small is an exact match of the 8-bit images."""
 
+Hint = Callable[[Tensor, Tensor], Tensor]
+"""``hint(setting (dim,), its render (1, 3, H, W)) -> setting (dim,)``: somebody else's next guess."""
+
 
 def least_squares(problem: Problem, seed: int) -> None:
     """From the untouched sliders to the optimum; then from random settings until the budget is spent."""
@@ -25,48 +29,53 @@ def least_squares(problem: Problem, seed: int) -> None:
     while True:
         model = EditorModel(problem)
         model.learn(start, problem.render(start[None]), move=True)
-        if refine(problem, model, measured=False):
+        if refine(problem, model):
             return
         start = (torch.rand(problem.dim, generator=generator) * 2 - 1).to(start)
 
 
-def refine(problem: Problem, model: EditorModel, *, measured: bool, rounds: int = 1) -> bool:
-    """Walk ``model``'s anchor to the optimum; True if the match is exact, False if no step helps any more.
-
-    ``measured``: the model's slopes are worth a try; otherwise the first thing done is to measure them.
-    ``rounds``: Gauss-Newton steps on the model per render, more than one only where the model is not linear.
-
-    Two weak steps in a row ask for a fresh Jacobian; weak steps on a fresh Jacobian end the walk.
-    """
-    damping, weak, fresh, error = 1e-3, 0, False, model.error()
-    if not measured:
+def refine(problem: Problem, model: EditorModel, rounds: int = 1) -> bool:
+    """Measure the slopes, walk, and again while that pays; True if the match is exact, False at an optimum."""
+    while (before := model.error()) > DONE:
         model.measure(STEP)
-        fresh, error = True, model.error()
-    while error > DONE:
-        candidate = propose(model, _anchor(model), damping, rounds)
-        still = float((candidate - _anchor(model)).abs().max()) < 2e-4
-        if still:
-            weak = 2
-        else:
-            image = problem.render(candidate[None])
-            new = model.error(model.read(image))
-            gain = 10 * math.log10(error / max(new, DONE)) if error > 0 else 0.0
-            model.learn(candidate, image, move=new < error)
+        walk(problem, model, rounds=rounds)
+        if _decibels(before, model.error()) < WEAK:
+            return False
+    return True
+
+
+def walk(problem: Problem, model: EditorModel, *, rounds: int = 1, patience: int = 2, hint: Hint | None = None) -> None:
+    """Move ``model``'s anchor by steps of one render until ``patience`` weak ones in a row, or an exact match.
+
+    Args:
+        problem: renders and counts.
+        model: has learnt at least one render, and its slopes are worth a try.
+        rounds: Gauss-Newton steps on the model per render, more than one only where the model is not linear.
+        patience: how many weak steps in a row end the walk.
+        hint: makes the last step before the walk would end; the model makes all others.
+    """
+    damping, weak = 1e-3, 0
+    while weak < patience and (error := model.error()) > DONE:
+        anchor = _anchor(model)
+        asked = hint is not None and weak == patience - 1
+        candidate = hint(anchor, model.image) if hint and asked else propose(model, anchor, damping, rounds)
+        if float((candidate - anchor).abs().max()) < 2e-4:
+            # Whoever was asked wants to stay: ask the other one, or end.
+            weak = patience - 1 if hint and not asked else patience
+            continue
+        image = problem.render(candidate[None])
+        new = model.error(model.read(image))
+        model.learn(candidate, image, move=new < error)
+        if not asked:
             damping = max(damping / 5, 1e-7) if new < error else min(damping * 6, 1e4)
-            error = min(error, new)
-            weak = 0 if gain > WEAK else weak + 1
-        if weak >= 2:
-            if fresh and (still or weak >= 4):
-                return False
-            if not fresh:
-                model.measure(STEP / 2)
-                fresh, weak, damping, error = True, 0, min(damping, 1e-2), model.error()
-        elif weak == 0:
-            fresh = False
-    return (problem.best is not None) and problem.best.mse <= DONE
+        weak = 0 if _decibels(error, new) > WEAK else weak + 1
+
+
+def _decibels(before: float, after: float) -> float:
+    return 10 * math.log10(max(before, DONE) / max(after, DONE))
 
 
 def _anchor(model: EditorModel) -> Tensor:
     if model.anchor is None:
-        raise ValueError("refine() needs a model that has learnt a render")
+        raise ValueError("the model has to learn a render first")
     return model.anchor

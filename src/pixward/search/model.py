@@ -29,12 +29,14 @@ class EditorModel:
     Attributes:
         target: the goal's pixels, ``(M,)``, M = 3 x the number of fitted pixels.
         anchor: the setting that the model is exact at, ``(dim,)``, None before the first :meth:`learn`.
+        image: the render of ``anchor``, ``(1, 3, H, W)``.
     """
 
     def __init__(self, problem: Problem, response: Response | None = None) -> None:
         self.problem, self.response = problem, response
         self.target = self.read(problem.goal)
         self.anchor: Tensor | None = None
+        self.image = problem.source
         self._render = torch.zeros_like(self.target)
         self._base = torch.zeros_like(self.target)
         self._correction = self.target.new_zeros(len(self.target), problem.dim)
@@ -74,7 +76,7 @@ class EditorModel:
                 miss = pixels - self.predict(free)
                 self._correction = self._correction + torch.outer(miss, way) / length
         if move or self.anchor is None:
-            self.anchor, self._render = free, pixels
+            self.anchor, self._render, self.image = free, pixels, image.reshape(self.problem.goal.shape)
             self._base = self._respond(free)
 
     def measure(self, step: float) -> None:
