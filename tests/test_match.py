@@ -36,7 +36,7 @@ def use(monkeypatch: pytest.MonkeyPatch, *settings: dict[str, float]) -> None:
         for setting in settings:
             problem.render(SPACE.normalize(SPACE.from_dict(setting))[None][:, problem.free])
 
-    monkeypatch.setitem(STRATEGIES, "random", lambda editor: solve)
+    monkeypatch.setitem(STRATEGIES, "random", lambda editor, networks=None: solve)
 
 
 def test_the_best_render_wins_wherever_it_came(monkeypatch: pytest.MonkeyPatch):

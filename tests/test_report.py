@@ -58,7 +58,7 @@ def test_a_long_search_shows_the_first_the_improving_and_the_best(monkeypatch: p
             row[0] = 0.002 * k if k % 2 == 0 else -0.5  # Every other render is worse.
             problem.render(row[None])
 
-    monkeypatch.setitem(STRATEGIES, "random", lambda editor: climb)
+    monkeypatch.setitem(STRATEGIES, "random", lambda editor, networks=None: climb)
     source, goal, result = searched(200)
     picked = shown(result)
     assert len(picked) == PICKED_RENDERS

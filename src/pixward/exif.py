@@ -55,7 +55,7 @@ def from_tiff(path: Path) -> bytes | None:
     try:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            source.load_from_fp(file)  # type: ignore[no-untyped-call]
+            source.load_from_fp(file)
             for tag in _DESCRIPTIVE:
                 if tag in source:
                     kept[tag] = source[tag]

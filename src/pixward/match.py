@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -17,6 +19,10 @@ from pixward.search.problem import Problem, Solver, Trial, run
 from pixward.types import Editor
 from pixward.unreached import explain
 
+if TYPE_CHECKING:
+    from pixward.policies.goal import GoalPolicy
+    from pixward.policies.response import Response
+
 
 @dataclass(frozen=True)
 class MatchResult:
@@ -24,7 +30,7 @@ class MatchResult:
 
     Attributes:
         editor: the editor's name.
-        strategy: the strategy's name.
+        strategy: the strategy's name; "own" for a solver.
         setting: ``{slider: value in its unit}`` of the best render: what a setting file holds.
         renders: renders used, finite differences included.
         distance: ``{"psnr" (dB), "ssim", "delta_e"}`` of the best render to the goal, both 8 bit.
@@ -52,7 +58,7 @@ def match(
     goal: Tensor,
     *,
     editor: Editor,
-    strategy: str = "hybrid",
+    strategy: str | Solver = "hybrid",
     renders: int = 10,
     locked: Mapping[str, float] | None = None,
     seed: int = 0,
@@ -69,7 +75,7 @@ def match(
         source: the photo at preview size, ``(1, 3, h, w)`` in [0, 1].
         goal: the picture to match, of the same shape.
         editor: what renders.
-        strategy: a key of :data:`STRATEGIES`.
+        strategy: a key of :data:`STRATEGIES`, or a solver, e.g. ``build(name, editor, networks)``.
         renders: how many times the editor may be called, 1 or more.
         locked: sliders that must stand at a value, ``{name: value in its unit}``.
         seed: same seed, same search.
@@ -79,8 +85,7 @@ def match(
         PixwardError: an unknown strategy, or one that this editor cannot serve; an editor that returns NaN.
         ValueError: shapes that differ, an unknown or out-of-range slider, nothing left to search.
     """
-    if strategy not in STRATEGIES:
-        raise PixwardError(f"unknown strategy {strategy!r}; choose from: {', '.join(STRATEGIES)}")
+    solver = build(strategy, editor) if isinstance(strategy, str) else strategy
 
     def watch(trial: Trial) -> None:
         if not math.isfinite(trial.mse):
@@ -89,13 +94,23 @@ def match(
             on_render(trial)
 
     problem = Problem(editor, source, goal, budget=renders, locked=locked, on_render=watch)
-    solver = STRATEGIES[strategy](editor)
     start = time.perf_counter()
     trials = run(solver, problem, seed)
     if not trials:
         trials = run(lambda p, _: _render_start(p), problem)
     seconds = time.perf_counter() - start
-    return _result(problem, strategy, seconds, tuple(locked or ()))
+    return _result(problem, strategy if isinstance(strategy, str) else "own", seconds, tuple(locked or ()))
+
+
+def build(strategy: str, editor: Editor, networks: Path | None = None) -> Solver:
+    """The solver called ``strategy`` for ``editor``, with its shipped networks or those in the folder ``networks``.
+
+    Raises:
+        PixwardError: an unknown strategy, or one that cannot serve this editor; networks that do not fit.
+    """
+    if strategy not in STRATEGIES:
+        raise PixwardError(f"unknown strategy {strategy!r}; choose from: {', '.join(STRATEGIES)}")
+    return STRATEGIES[strategy](editor, networks)
 
 
 def _result(problem: Problem, strategy: str, seconds: float, locked: tuple[str, ...]) -> MatchResult:
@@ -141,54 +156,81 @@ def _best_index(problem: Problem) -> int | None:
 # --- strategies: what --strategy may be -------------------------------------------------------------------------
 
 
-def _policy(editor: Editor) -> Solver:
-    from pixward.policies.goal import load_policy
-    from pixward.policies.weights import find_weights
+def _policy(editor: Editor, networks: Path | None = None) -> Solver:
     from pixward.search.follow import follow
 
-    if find_weights(editor.name, "policy") is None:
-        raise PixwardError(f"no policy is shipped for {editor.name}: use --strategy hybrid, or train one")
-    return follow(load_policy(editor.name))
+    policy, _ = load_networks(editor, networks)
+    if policy is None:
+        raise PixwardError(
+            f"no policy is shipped for {editor.name}: use --strategy least-squares, "
+            "or train one (pixward train edit) and name its folder with --networks"
+        )
+    return follow(policy)
 
 
-def _hybrid(editor: Editor) -> Solver:
-    from pixward.policies.goal import load_policy
-    from pixward.policies.response import load_response
-    from pixward.policies.weights import find_weights
+def _hybrid(editor: Editor, networks: Path | None = None) -> Solver:
     from pixward.search.hybrid import hybrid
 
-    policy = load_policy(editor.name) if find_weights(editor.name, "policy") else None
-    response = load_response(editor.name) if find_weights(editor.name, "response") else None
+    policy, response = load_networks(editor, networks)
     if policy is None and response is None:
         return _least_squares(editor)  # No network knows this editor: hybrid's second half works alone.
     return hybrid(policy, response)
 
 
-def _least_squares(editor: Editor) -> Solver:
+def load_networks(editor: Editor, folder: Path | None = None) -> tuple[GoalPolicy | None, Response | None]:
+    """The policy and the response for ``editor``: those in a run ``folder`` of ``pixward train edit``, or the shipped.
+
+    Raises:
+        PixwardError: the folder holds neither, or networks for another number of sliders.
+    """
+    from pixward.policies.goal import load_policy
+    from pixward.policies.response import load_response
+    from pixward.policies.weights import find_weights
+
+    def where(kind: str) -> str:
+        return editor.name if folder is None else str(folder / f"{kind}.safetensors")
+
+    try:
+        policy = load_policy(where("policy")) if find_weights(where("policy"), "policy") else None
+        response = load_response(where("response")) if find_weights(where("response"), "response") else None
+    except ValueError as error:
+        raise PixwardError(str(error)) from None
+    if folder is not None and policy is None and response is None:
+        raise PixwardError(f"{folder} holds no policy.safetensors or response.safetensors: name a run folder")
+    for network in (policy, response):
+        if network is not None and network.settings.sliders != len(editor.space):
+            raise PixwardError(
+                f"the networks know {network.settings.sliders} sliders, and {editor.name} has {len(editor.space)}: "
+                "train networks for this editor"
+            )
+    return policy, response
+
+
+def _least_squares(editor: Editor, networks: Path | None = None) -> Solver:
     from pixward.search.least_squares import least_squares
 
     return least_squares
 
 
-def _cmaes(editor: Editor) -> Solver:
+def _cmaes(editor: Editor, networks: Path | None = None) -> Solver:
     from pixward.search.cmaes import cmaes
 
     return cmaes
 
 
-def _greedy(editor: Editor) -> Solver:
+def _greedy(editor: Editor, networks: Path | None = None) -> Solver:
     from pixward.search.greedy import greedy
 
     return greedy
 
 
-def _random(editor: Editor) -> Solver:
+def _random(editor: Editor, networks: Path | None = None) -> Solver:
     from pixward.search.random import random_search
 
     return random_search
 
 
-def _gradient(editor: Editor) -> Solver:
+def _gradient(editor: Editor, networks: Path | None = None) -> Solver:
     from pixward.search.gradient import gradient
 
     if not editor.differentiable:
@@ -196,7 +238,7 @@ def _gradient(editor: Editor) -> Solver:
     return gradient
 
 
-STRATEGIES: dict[str, Callable[[Editor], Solver]] = {
+STRATEGIES: dict[str, Callable[..., Solver]] = {
     "hybrid": _hybrid,
     "policy": _policy,
     "least-squares": _least_squares,
@@ -205,4 +247,4 @@ STRATEGIES: dict[str, Callable[[Editor], Solver]] = {
     "random": _random,
     "gradient": _gradient,
 }
-"""Names of the strategies, and what builds the solver for an editor."""
+"""Names of the strategies, and what builds the solver: ``(editor, folder of networks or None)``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -42,6 +42,9 @@ def command(
     lock: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Hold a slider. May be given several times.")
     ] = None,
+    networks: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Folder of your own networks, from pixward train edit.")
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go; made if missing.")] = Path(
         "pixward-out"
     ),
@@ -65,7 +68,7 @@ def command(
         raise typer.BadParameter("a JPEG holds 8 bits only; add --format png or tiff", param_hint="--bits")
     locked = parse_locks(lock or [])
     outputs = Outputs.of(out, photo.stem, file_format)
-    job = Job(photo, goal, editor, strategy, renders, locked, seed, outputs, force, bits)
+    job = Job(photo, goal, editor, strategy, renders, locked, seed, networks, outputs, force, bits)
     run_job(job, as_json=as_json)
 
 
@@ -98,6 +101,7 @@ class Job:
     renders: int
     locked: dict[str, float]
     seed: int
+    networks: Path | None
     outputs: Outputs
     force: bool
     bits: int | None
@@ -157,7 +161,7 @@ def run_job(job: Job, *, as_json: bool) -> None:
 
 def _search(job: Job, editor: Editor, source: Tensor, goal: Tensor, *, quiet: bool) -> MatchResult:
     from pixward.commands.console import progress
-    from pixward.match import match
+    from pixward.match import build, match
     from pixward.search.problem import Trial, psnr
 
     with progress("renders", "{task.fields[best]}", quiet=quiet) as display:
@@ -168,16 +172,17 @@ def _search(job: Job, editor: Editor, source: Tensor, goal: Tensor, *, quiet: bo
             best[0] = min(best[0], trial.mse)
             display.update(task, advance=1, best=f"{psnr(best[0]):.1f} dB")
 
-        return match(
+        found = match(
             source,
             goal,
             editor=editor,
-            strategy=job.strategy,
+            strategy=build(job.strategy, editor, job.networks),
             renders=job.renders,
             locked=job.locked,
             seed=job.seed,
             on_render=watch,
         )
+    return replace(found, strategy=job.strategy)
 
 
 def _print_json(job: Job, result: MatchResult, seconds: float) -> None:
