@@ -1,0 +1,77 @@
+"""What dual path, statistics and history are worth: five policies after equal training (RLPixTuner's table 4).
+
+    OMP_NUM_THREADS=1 python recipes/ablation.py --shared ../shared/data --runs runs/ablation --out docs/results
+
+Each policy gets the same 800 updates of pretraining on ``chain:paper``, the same tiles, tasks and schedule, and is then
+followed for ten renders on the first 50 photos of bsds500/val, goals of radius 0.5, seed 0, as `pixward bench edit`
+makes them. Takes about 20 minutes on one core; a stopped run goes on where it was. Writes ``ablation.json``, which
+`pixward bench edit --page-only` puts on its page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from pixward.bench.goals import random_goal
+from pixward.commands.training import EditTraining, train_edit
+from pixward.data.pairs import photo_files
+from pixward.editors.chain import PAPER
+from pixward.image import load, preview, save_atomic
+from pixward.policies.goal import load_policy
+from pixward.run import read_log
+from pixward.search.follow import follow
+from pixward.search.problem import Problem, best_so_far, psnr, run
+
+ROWS = {
+    "CNN only": ("global",),
+    "+ dual path": ("global", "local"),
+    "+ dual path + statistics": ("global", "local", "statistics"),
+    "+ dual path + history": ("global", "local", "history"),
+    "all": ("global", "local", "statistics", "history"),
+}
+UPDATES, PHOTOS, RADIUS, SEED = 800, 50, 0.5, 0
+MARKS = (1, 5, 10)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shared", type=Path, required=True, help="folder with photos/ and coco/")
+    parser.add_argument("--runs", type=Path, default=Path("runs/ablation"))
+    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    options = parser.parse_args()
+    rows = [measure(name, features, options.shared, options.runs) for name, features in ROWS.items()]
+    text = json.dumps(rows, indent=1) + "\n"
+    save_atomic(options.out / "ablation.json", lambda part: part.write_text(text) and None, force=True)
+
+
+def measure(name: str, features: tuple[str, ...], shared: Path, runs: Path) -> dict[str, object]:
+    """Train one policy, or take it up where it was, and follow it."""
+    folder = runs / "-".join(features)
+    photos = (shared / "photos/bsds500/train", shared / "photos/bsds500/test", shared / "coco/images")
+    job = EditTraining(photos, folder, PAPER, steps=UPDATES, seed=SEED, resume=folder.exists(), features=features)
+    policy = load_policy(train_edit(job, print))
+    curves = []
+    for index, path in enumerate(photo_files([shared / "photos/bsds500/val"])[:PHOTOS]):
+        source = preview(load(path))
+        goal, _, _ = random_goal(source, PAPER, RADIUS, SEED, index)
+        problem = Problem(PAPER, source, goal, budget=policy.settings.horizon)
+        run(follow(policy), problem)
+        curves.append([psnr(mse) for mse in best_so_far(problem)])
+    mean = np.mean(curves, 0)
+    print(name, mean.round(2), flush=True)
+    return {
+        "name": name,
+        "features": list(features),
+        "updates": read_log(folder / "log.jsonl")[-1]["step"],
+        "photos": PHOTOS,
+        "radius": RADIUS,
+        "psnr_at": {str(mark): round(float(mean[mark]), 2) for mark in MARKS},
+    }
+
+
+if __name__ == "__main__":
+    main()
