@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,11 @@ def main() -> None:
     options = parser.parse_args()
     rows = [measure(name, features, options.shared, options.runs) for name, features in ROWS.items()]
     text = json.dumps(rows, indent=1) + "\n"
-    save_atomic(options.out / "ablation.json", lambda part: part.write_text(text) and None, force=True)
+
+    def write(part: Path) -> None:
+        part.write_text(text, encoding="utf-8")
+
+    save_atomic(options.out / "ablation.json", write, force=True)
 
 
 def measure(name: str, features: tuple[str, ...], shared: Path, runs: Path) -> dict[str, object]:
@@ -53,7 +58,9 @@ def measure(name: str, features: tuple[str, ...], shared: Path, runs: Path) -> d
     folder = runs / "-".join(features)
     photos = (shared / "photos/bsds500/train", shared / "photos/bsds500/test", shared / "coco/images")
     job = EditTraining(photos, folder, PAPER, steps=UPDATES, seed=SEED, resume=folder.exists(), features=features)
+    started = time.monotonic()
     policy = load_policy(train_edit(job, print))
+    minutes = (time.monotonic() - started) / 60
     curves = []
     for index, path in enumerate(photo_files([shared / "photos/bsds500/val"])[:PHOTOS]):
         source = preview(load(path))
@@ -66,6 +73,7 @@ def measure(name: str, features: tuple[str, ...], shared: Path, runs: Path) -> d
     return {
         "name": name,
         "features": list(features),
+        "minutes": round(minutes, 1),
         "updates": read_log(folder / "log.jsonl")[-1]["step"],
         "photos": PHOTOS,
         "radius": RADIUS,

@@ -64,9 +64,21 @@ class Editor(Protocol):
     through the call only where ``differentiable`` is True.
     """
 
-    name: str
-    space: ParamSpace
-    differentiable: bool
+    # Read-only, so that frozen dataclasses are editors too.
+    @property
+    def name(self) -> str:
+        """What the command line and setting files call it."""
+        ...
+
+    @property
+    def space(self) -> ParamSpace:
+        """Its sliders."""
+        ...
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether gradients flow from the render to the sliders."""
+        ...
 
     def __call__(self, images: Tensor, params: Tensor) -> Tensor:
         """Render ``images`` with ``params``."""
