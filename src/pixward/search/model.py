@@ -12,12 +12,17 @@ Broyden's rank-one update (Broyden 1965).
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from pixward.policies.nets import grid_points
 from pixward.policies.response import Response, pixel_features
 from pixward.search.problem import Problem
+
+if TYPE_CHECKING:
+    import numpy as np
 
 POINTS = 32
 """Side of the grid of pixels that is fitted: with 32 * 32 * 3 equations for a dozen sliders, more change nothing."""
@@ -145,10 +150,25 @@ def box_step(normal: Tensor, gradient: Tensor, low: Tensor, high: Tensor) -> Ten
     import numpy as np
     from scipy.optimize import lsq_linear
 
-    matrix, vector = normal.double().numpy(), gradient.double().numpy()
-    matrix = matrix + 1e-10 * np.trace(matrix) / len(matrix) * np.eye(len(matrix))
-    upper = np.linalg.cholesky(matrix).T
+    matrix, vector, least, most = (value.double().cpu().numpy() for value in (normal, gradient, low, high))
+    upper = _root(matrix)
     wanted = np.linalg.solve(upper.T, -vector)
-    bounds = (np.minimum(low.double().numpy(), 0) - 1e-9, np.maximum(high.double().numpy(), 0) + 1e-9)
+    bounds = (np.minimum(least, 0) - 1e-9, np.maximum(most, 0) + 1e-9)
     step = lsq_linear(upper, wanted, bounds, method="bvls").x
     return torch.from_numpy(step).to(gradient)
+
+
+def _root(matrix: np.ndarray) -> np.ndarray:
+    """Upper Cholesky factor, with as little added to the diagonal as makes ``matrix`` positive definite.
+
+    Two sliders that do the same make it singular, and float32 sums put it a little below: 1e-10 is then too little.
+    """
+    import numpy as np
+
+    unit = np.trace(matrix) / len(matrix) * np.eye(len(matrix))
+    for share in (1e-10, 1e-7, 1e-5):
+        try:
+            return np.linalg.cholesky(matrix + share * unit).T
+        except np.linalg.LinAlgError:
+            continue
+    return np.linalg.cholesky(matrix + 1e-3 * unit).T
