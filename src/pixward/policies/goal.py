@@ -9,6 +9,7 @@ instead of being guessed anew.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -105,10 +106,8 @@ class GoalCritic(nn.Module):
 
 
 def build_paths(settings: GoalSettings) -> nn.ModuleDict:
-    """The networks behind ``settings.features``; ValueError for a feature that does not exist."""
-    unknown = set(settings.features) - set(FEATURES)
-    if unknown:
-        raise ValueError(f"unknown features {sorted(unknown)}; known: {', '.join(FEATURES)}")
+    """The networks behind ``settings.features``; ValueError as by :func:`check_features`."""
+    check_features(settings.features)
     paths: dict[str, nn.Module] = {
         "local": LocalPath(settings.sliders),
         "global": GlobalPath(),
@@ -116,6 +115,15 @@ def build_paths(settings: GoalSettings) -> nn.ModuleDict:
         "history": nn.Sequential(nn.Linear(settings.horizon * (settings.sliders + 1), 64), nn.SiLU()),
     }
     return nn.ModuleDict({name: paths[name] for name in settings.features})
+
+
+def check_features(features: Sequence[str]) -> None:
+    """ValueError unless each of ``features`` is one of :data:`FEATURES`, named once."""
+    unknown = sorted(set(features) - set(FEATURES))
+    if unknown:
+        raise ValueError(f"unknown feature {', '.join(unknown)}; known are {', '.join(FEATURES)}")
+    if len(set(features)) < len(features):
+        raise ValueError(f"a feature is named twice: {', '.join(features)}")
 
 
 def read_size(settings: GoalSettings) -> int:
@@ -194,11 +202,14 @@ def load_policy(name: str | Path) -> GoalPolicy:
 
     Raises:
         FileNotFoundError: none ships for that editor and no such file exists.
+        ValueError: the file is damaged, holds something else, or comes from another version of pixward.
     """
     tensors, settings = load_weights(name, "policy")
-    settings["features"] = tuple(settings["features"])
-    policy = GoalPolicy(GoalSettings(**settings))
-    policy.load_state_dict(tensors)
+    try:
+        policy = GoalPolicy(GoalSettings(**{**settings, "features": tuple(settings["features"])}))
+        policy.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{name}: these weights fit no policy of this version of pixward: train it again") from error
     return policy.eval()
 
 

@@ -100,8 +100,11 @@ def pixel_features(image: Tensor) -> Tensor:
 def load_response(name: str | Path) -> Response:
     """A trained response: the one shipped for an editor or one of your own by its file; see ``load_policy``."""
     tensors, settings = load_weights(name, "response")
-    response = Response(ResponseSettings(**settings))
-    response.load_state_dict(tensors)
+    try:
+        response = Response(ResponseSettings(**settings))
+        response.load_state_dict(tensors)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"{name}: these weights fit no response of this version of pixward: train it again") from error
     return response.eval()
 
 

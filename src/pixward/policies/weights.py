@@ -17,19 +17,26 @@ def load_weights(name: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
 
     Raises:
         FileNotFoundError: there is neither a shipped network nor a file of that name.
-        ValueError: a file that is not one of pixward's.
+        ValueError: a file that is damaged or not one of pixward's.
     """
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     path = find_weights(name, kind)
     if path is None:
         raise FileNotFoundError(f"no {kind} for {name}: none is shipped for that editor and no such file exists")
-    with safe_open(str(path), "pt") as file:
-        header = file.metadata() or {}
-        tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 - not a dict
+    try:
+        with safe_open(str(path), "pt") as file:
+            header = file.metadata() or {}
+            tensors = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 - not a dict
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no whole file of weights ({error}): train it again or fetch it anew") from None
     if header.get("kind") != kind:
-        raise ValueError(f"{path.name} does not hold a pixward {kind}")
-    return tensors, json.loads(header["settings"])
+        raise ValueError(f"{path} does not hold a pixward {kind}")
+    try:
+        settings = dict(json.loads(header["settings"]))
+    except (KeyError, TypeError, ValueError):
+        raise ValueError(f"{path} does not tell the settings of its {kind}: train it again") from None
+    return tensors, settings
 
 
 def find_weights(name: str | Path, kind: str) -> Path | None:
