@@ -16,7 +16,15 @@ from pixward.data.pairs import draw_tiles, foreign_look, photo_files, random_act
 from pixward.envs.edit import EditEnv
 from pixward.errors import PixwardError
 from pixward.image import quantize
-from pixward.policies.goal import FEATURES, GoalCritic, GoalPolicy, GoalSettings, describe_policy, load_policy
+from pixward.policies.goal import (
+    FEATURES,
+    GoalCritic,
+    GoalPolicy,
+    GoalSettings,
+    check_features,
+    describe_policy,
+    load_policy,
+)
 from pixward.policies.response import Response, ResponseSettings, describe_response, pixel_features
 from pixward.policies.weights import find_weights, save_weights
 from pixward.run import Run, seed_everything
@@ -42,7 +50,7 @@ class EditTraining:
         editor: what is learnt.
         algorithm: ``pretrain``, ``response`` or ``td3``.
         steps: updates; None for the algorithm's own number.
-        minutes: stop at the first checkpoint after so long; None for never.
+        minutes: stop at the first checkpoint after so long; None for never. Not for td3, which counts steps alone.
         seed: fixes tiles, tasks and noise.
         device: where networks and renders live.
         resume: go on with the run in ``out``.
@@ -65,8 +73,9 @@ def train_edit(job: EditTraining, watch: Watch) -> Path:
     """Run ``job`` to its end, calling ``watch`` with every log line; returns the file of the trained network.
 
     Raises:
-        PixwardError: no photos, a run folder in use, a starting policy that is missing.
+        PixwardError: no photos, a run folder in use, a starting policy that is missing, an unknown feature or device.
     """
+    _check(job)
     seed_everything(job.seed)
     try:
         bank = tile_bank(photo_files(job.photos), seed=job.seed)
@@ -75,6 +84,41 @@ def train_edit(job: EditTraining, watch: Watch) -> Path:
     trainers = {"pretrain": _pretrain, "response": _response, "td3": _td3}
     with Run(job.out, resume=job.resume) as run:
         return trainers[job.algorithm](job, bank, run, watch)
+
+
+def _check(job: EditTraining) -> None:
+    """Find what cannot work before a run folder is taken for it."""
+    try:
+        check_features(job.features)
+        torch.zeros(1, device=job.device)
+    except ValueError as error:
+        raise PixwardError(str(error)) from None
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a build of torch without that device.
+        reason = str(error).splitlines()[0]
+        raise PixwardError(f"cannot use the device {job.device}: {reason}; --device cpu works everywhere") from None
+    if job.algorithm == "td3":
+        _td3_start(job)
+        if job.minutes is not None:
+            raise PixwardError("td3 does not stop by the clock: give --steps in place of --minutes")
+
+
+def _td3_start(job: EditTraining) -> GoalPolicy:
+    """The policy that td3 starts from: the run folder's own, else the shipped one."""
+    own = job.out / "policy.safetensors"
+    name = str(own) if own.is_file() else job.editor.name
+    if find_weights(name, "policy") is None:
+        raise PixwardError(
+            f"td3 starts from a pretrained policy and {job.editor.name} has none: "
+            f"train one first and put its policy.safetensors into {job.out}"
+        )
+    try:
+        policy = load_policy(name)
+    except ValueError as error:
+        raise PixwardError(str(error)) from None
+    known, there = policy.settings.sliders, len(job.editor.space)
+    if known != there:
+        raise PixwardError(f"{name} knows {known} sliders, and {job.editor.name} has {there}: train one for this editor")
+    return policy
 
 
 def _pretrain(job: EditTraining, bank: Tensor, run: Run, watch: Watch) -> Path:
@@ -100,11 +144,7 @@ def _response(job: EditTraining, bank: Tensor, run: Run, watch: Watch) -> Path:
 
 def _td3(job: EditTraining, bank: Tensor, run: Run, watch: Watch) -> Path:
     """Reinforce the shipped (or the run folder's own) policy on the PSNR gain."""
-    start = job.out / "policy.safetensors"
-    name = str(start) if start.is_file() else job.editor.name
-    if find_weights(name, "policy") is None:
-        raise PixwardError(f"td3 starts from a pretrained policy and {job.editor.name} has none: train one first")
-    actor = load_policy(name).to(job.device).train()
+    actor = _td3_start(job).to(job.device).train()
     critics = tuple(GoalCritic(actor.settings).to(job.device) for _ in range(2))
     env = EditEnv(job.editor, horizon=actor.settings.horizon)
     # Near the goal a tenth of a slider's range is a leap: the paper's noise of 0.1 would only teach how bad that is.

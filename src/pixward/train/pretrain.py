@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixward.errors import PixwardError
 from pixward.run import Run
 from pixward.types import Editor, Env, State
 
@@ -51,7 +52,15 @@ known exactly, ``known`` ``(n,)`` (0 for goals made by something other than the 
 global generator, whose state is part of a checkpoint, so that a resumed run repeats the run that was never stopped."""
 
 
-class Correcting(Protocol):
+class Restorable(Protocol):
+    """An ``nn.Module``, as far as a checkpoint sees it."""
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
+        """As of ``nn.Module``."""
+        ...
+
+
+class Correcting(Restorable, Protocol):
     """What :func:`pretrain` asks of a policy: an ``nn.Module`` that shows its decision before the clamp."""
 
     def correction(self, state: State) -> Tensor:
@@ -66,10 +75,6 @@ class Correcting(Protocol):
         """As of ``nn.Module``."""
         ...
 
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any:
-        """As of ``nn.Module``."""
-        ...
-
 
 def pretrain(
     env: Env, editor: Editor, policy: Correcting, tasks: Tasks, settings: PretrainSettings, run: Run
@@ -78,6 +83,7 @@ def pretrain(
     optimizer = torch.optim.AdamW(policy.parameters(), settings.learning_rate, weight_decay=1e-4)
     step, state, answer = _resume(run, policy, optimizer) or (0, *_begin(env, tasks, settings.batch))
     sums: dict[str, float] = {}
+    logged = step
     while step < settings.steps:
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * schedule(step, settings.steps)
@@ -93,9 +99,9 @@ def pretrain(
         state, _ = env.step(state, action.detach())
         state, answer = _renew(env, tasks, state, answer, settings)
         if step % settings.checkpoint_every == 0 or step == settings.steps:
-            count = step % settings.checkpoint_every or settings.checkpoint_every
+            count = step - logged
             line = {name: total / count for name, total in sums.items()}
-            sums = {}
+            sums, logged = {}, step
             run.log(step, line)
             run.save(
                 {
@@ -114,11 +120,23 @@ def _resume(run: Run, policy: Correcting, optimizer: torch.optim.Optimizer) -> t
     saved = run.load()
     if saved is None:
         return None
-    policy.load_state_dict(saved["policy"])
+    restore(run, saved, policy, "policy")
     optimizer.load_state_dict(saved["optimizer"])
     device = next(policy.parameters()).device
     state, answer = ({name: value.to(device) for name, value in saved[key].items()} for key in ("state", "answer"))
     return saved["step"], state, answer
+
+
+def restore(run: Run, saved: Mapping[str, Any], network: Restorable, name: str) -> None:
+    """Load ``saved[name]`` into ``network``; PixwardError if the checkpoint is another trainer's or network's."""
+    if name not in saved:
+        raise PixwardError(f"{run.folder} holds a run of another algorithm: choose another folder")
+    try:
+        network.load_state_dict(saved[name])
+    except RuntimeError:
+        raise PixwardError(
+            f"the {name} in {run.folder} has another shape: resume it with the editor and features of its start"
+        ) from None
 
 
 def schedule(step: int, steps: int) -> float:

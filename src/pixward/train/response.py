@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pixward.image import quantize
 from pixward.run import Run
-from pixward.train.pretrain import schedule
+from pixward.train.pretrain import restore, schedule
 from pixward.types import Editor
 
 
@@ -58,6 +58,7 @@ def train_response(
     optimizer = torch.optim.AdamW(response.parameters(), settings.learning_rate, weight_decay=1e-5)
     step = _resume(run, response, optimizer)
     sums: dict[str, float] = {}
+    logged = step
     while step < settings.steps:
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * schedule(step, settings.steps)
@@ -78,9 +79,9 @@ def train_response(
         for name, part in (("value", value), ("slope", slope), ("true_slope", true_slope)):
             sums[name] = sums.get(name, 0.0) + float(part.detach())
         if step % settings.checkpoint_every == 0 or step == settings.steps:
-            count = step % settings.checkpoint_every or settings.checkpoint_every
+            count = step - logged
             line = {name: (total / count) ** 0.5 for name, total in sums.items()}
-            sums = {}
+            sums, logged = {}, step
             run.log(step, line)
             run.save({"step": step, "response": response.state_dict(), "optimizer": optimizer.state_dict()})
             yield {"step": step, **line}
@@ -90,7 +91,7 @@ def _resume(run: Run, response: nn.Module, optimizer: torch.optim.Optimizer) -> 
     saved = run.load()
     if saved is None:
         return 0
-    response.load_state_dict(saved["response"])
+    restore(run, saved, response, "response")
     optimizer.load_state_dict(saved["optimizer"])
     return int(saved["step"])
 

@@ -300,6 +300,8 @@ def _resume(run: Run, learner: _Learner, replay: Replay, generator: torch.Genera
     saved = run.load()
     if saved is None:
         return _Progress()
+    if "learner" not in saved:
+        raise PixwardError(f"{run.folder} holds a run of another algorithm: choose another folder")
     for name, value in _plain(learner.settings).items():
         if name not in _FREE and saved["settings"].get(name) != value:
             raise PixwardError(
