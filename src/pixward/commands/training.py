@@ -117,7 +117,9 @@ def _td3_start(job: EditTraining) -> GoalPolicy:
         raise PixwardError(str(error)) from None
     known, there = policy.settings.sliders, len(job.editor.space)
     if known != there:
-        raise PixwardError(f"{name} knows {known} sliders, and {job.editor.name} has {there}: train one for this editor")
+        raise PixwardError(
+            f"{name} knows {known} sliders, and {job.editor.name} has {there}: train one for this editor"
+        )
     return policy
 
 
