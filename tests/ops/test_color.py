@@ -66,29 +66,57 @@ def test_saturation_by_hand() -> None:
     assert color.saturation(before, 0).flatten().tolist() == pytest.approx([0.6, 0.5, 0.4], abs=1e-6)
 
 
+def vibrance(image: torch.Tensor, amount: torch.Tensor | float) -> torch.Tensor:
+    return color.saturation_in_gamut(image, amount, 0.0)
+
+
+def saturation_alone(image: torch.Tensor, amount: torch.Tensor | float) -> torch.Tensor:
+    return color.saturation_in_gamut(image, 0.0, amount)
+
+
 def test_vibrance_by_hand() -> None:
     # max - min is .2, so the factor at 1 is 1.8 and at -1 it is .2; luma .51404 stays.
     before = pixel(0.6, 0.5, 0.4)
     more = [0.51404 + 1.8 * d for d in (0.08596, -0.01404, -0.11404)]
     less = [0.51404 + 0.2 * d for d in (0.08596, -0.01404, -0.11404)]
-    assert color.vibrance(before, 1).flatten().tolist() == pytest.approx(more, abs=1e-6)
-    assert color.vibrance(before, -1).flatten().tolist() == pytest.approx(less, abs=1e-6)
+    assert vibrance(before, 1).flatten().tolist() == pytest.approx(more, abs=1e-6)
+    assert vibrance(before, -1).flatten().tolist() == pytest.approx(less, abs=1e-6)
+
+
+def test_vibrance_and_saturation_multiply() -> None:
+    before = pixel(0.6, 0.5, 0.4)
+    wanted = [0.51404 + 1.2 * 1.4 * d for d in (0.08596, -0.01404, -0.11404)]
+    assert color.saturation_in_gamut(before, 0.5, 0.2).flatten().tolist() == pytest.approx(wanted, abs=1e-6)
 
 
 def test_vibrance_spares_what_is_vivid() -> None:
     vivid = pixel(1.0, 0.0, 0.0)
-    torch.testing.assert_close(color.vibrance(vivid, 1.0), vivid)
-    torch.testing.assert_close(color.vibrance(vivid, -1.0), vivid)
+    torch.testing.assert_close(vibrance(vivid, 1.0), vivid)
+    torch.testing.assert_close(vibrance(vivid, -1.0), vivid)
 
 
-@pytest.mark.parametrize("op", [color.saturation, color.vibrance], ids=lambda op: op.__name__)
+def test_saturation_stops_at_the_rim() -> None:
+    # Luma .2126 * .9 + .7152 * .5 + .0722 * .5 = .58504; red has room for (1 - .58504) / .31496 = 1.3175 only.
+    factor = (1 - 0.58504) / (0.9 - 0.58504)
+    wanted = [0.58504 + factor * (value - 0.58504) for value in (0.9, 0.5, 0.5)]
+    assert saturation_alone(pixel(0.9, 0.5, 0.5), 1.0).flatten().tolist() == pytest.approx(wanted, abs=1e-6)
+
+
+@given(st.lists(st.floats(0, 1, width=32), min_size=5, max_size=5))
+def test_luma_stays(values: list[float]) -> None:
+    before = pixel(*values[:3])
+    after = color.saturation_in_gamut(before, 2 * values[3] - 1, 2 * values[4] - 1)
+    torch.testing.assert_close(color.luma(after), color.luma(before), atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("op", [color.saturation, vibrance, saturation_alone], ids=lambda op: op.__name__)
 @given(level=st.floats(0, 1, width=32), amount=amounts)
 def test_greys_stay_grey(op, level: float, amount: float) -> None:
     before = pixel(level, level, level)
     torch.testing.assert_close(op(before, amount), before, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("op", [color.saturation, color.vibrance], ids=lambda op: op.__name__)
+@pytest.mark.parametrize("op", [color.saturation, vibrance, saturation_alone], ids=lambda op: op.__name__)
 def test_one_amount_per_image_and_values_in_range(op) -> None:
     images, each = random_images(3), torch.tensor([-1.0, 0.3, 1.0])
     out = op(images, each)

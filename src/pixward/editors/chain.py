@@ -125,8 +125,8 @@ def photo_tone(images: Tensor, params: Tensor) -> Tensor:
 
 
 def photo_color(images: Tensor, params: Tensor) -> Tensor:
-    """Vibrance, then saturation: what ``chain:photo`` does to a pixel's colour after its tones."""
-    return color.saturation(color.vibrance(images, params[:, 8] / 100), params[:, 9] / 100)
+    """Vibrance and saturation: what ``chain:photo`` does to a pixel's colour after its tones. Keeps the luma."""
+    return color.saturation_in_gamut(images, params[:, 8] / 100, params[:, 9] / 100)
 
 
 def _render_photo(images: Tensor, params: Tensor) -> Tensor:

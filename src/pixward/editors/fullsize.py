@@ -205,7 +205,8 @@ class _Points:
         """The strip's planes, and three spare ones; both hold until the next call."""
         planes, index, spare = (buffer[:, : bottom - top] for buffer in self.buffers)
         self.tone(self.source[:, top:bottom], planes, index, spare)
-        _color(planes, self.vibrance, self.saturation, spare)
+        # The indices have served; their memory is a fourth buffer.
+        _color(planes, self.vibrance, self.saturation, (*spare, index[0].view(torch.float32)))
         return planes, spare
 
 
@@ -214,18 +215,24 @@ def _luma(planes: Tensor, out: Tensor) -> Tensor:
     return torch.mul(planes[0], red, out=out).add_(planes[1], alpha=green).add_(planes[2], alpha=blue)
 
 
-def _color(planes: Tensor, vibrance: float, saturation: float, spare: Tensor) -> None:
-    """``chain.photo_color`` in place. Each clips, so the second needs its own luma."""
-    grey, factor, least = spare
-    if vibrance:
-        torch.maximum(planes[0], planes[1], out=factor)
-        torch.maximum(factor, planes[2], out=factor)
-        torch.minimum(planes[0], planes[1], out=least)
-        torch.minimum(least, planes[2], out=least)
-        factor.sub_(least).mul_(-vibrance).add_(1 + vibrance)
-        torch.lerp(_luma(planes, grey), planes, factor, out=planes).clamp_(0, 1)
-    if saturation:
-        torch.lerp(_luma(planes, grey), planes, 1 + saturation, out=planes).clamp_(0, 1)
+def _color(planes: Tensor, vibrance: float, saturation: float, spare: tuple[Tensor, ...]) -> None:
+    """``color.saturation_in_gamut`` in place, on ``(3, R, W)``, with four spare planes."""
+    if not vibrance and not saturation:
+        return
+    grey, factor, high, low = spare
+    _luma(planes, grey)
+    torch.maximum(planes[0], planes[1], out=high)
+    torch.maximum(high, planes[2], out=high)
+    torch.minimum(planes[0], planes[1], out=low)
+    torch.minimum(low, planes[2], out=low)
+    torch.sub(high, low, out=factor)
+    factor.mul_(-vibrance * (1 + saturation)).add_((1 + vibrance) * (1 + saturation))
+    high.sub_(grey).clamp_(min=1e-6).reciprocal_()
+    torch.sub(grey, low, out=low).clamp_(min=1e-6).reciprocal_().mul_(grey)
+    torch.minimum(factor, low, out=factor)
+    torch.addcmul(high, grey, high, value=-1, out=high)  # (1 - grey) / (high - grey)
+    torch.minimum(factor, high, out=factor)
+    torch.lerp(grey, planes, factor, out=planes).clamp_(0, 1)
 
 
 @dataclass

@@ -42,8 +42,15 @@ def saturation(image: Tensor, amount: Tensor | float, weights: tuple[float, floa
     return (grey + (1 + per_image(image, amount)) * (image - grey)).clamp(0, 1)
 
 
-def vibrance(image: Tensor, amount: Tensor | float) -> Tensor:
-    """Saturation that spares what is vivid already: factor ``1 + p (1 - (max - min))``, clipped, ``p`` in [-1, 1]."""
+def saturation_in_gamut(image: Tensor, vibrance: Tensor | float, saturation: Tensor | float) -> Tensor:
+    """Vibrance and saturation that keep every pixel's luma: ``grey + f (x - grey)``, both in [-1, 1].
+
+    ``f = (1 + saturation) (1 + vibrance (1 - (max - min)))``: vibrance spares what is vivid already. Where ``f`` would
+    push a channel out of [0, 1] it stops at the rim, since clipping one channel would change the luma, and a grey ramp
+    with a colour cast would no longer be monotone.
+    """
     grey = luma(image)
-    chroma = image.amax(1, keepdim=True) - image.amin(1, keepdim=True)
-    return (grey + (1 + per_image(image, amount) * (1 - chroma)) * (image - grey)).clamp(0, 1)
+    high, low = image.amax(1, keepdim=True), image.amin(1, keepdim=True)
+    factor = (1 + per_image(image, saturation)) * (1 + per_image(image, vibrance) * (1 - (high - low)))
+    room = torch.minimum((1 - grey) / (high - grey).clamp_min(1e-6), grey / (grey - low).clamp_min(1e-6))
+    return (grey + torch.minimum(factor, room) * (image - grey)).clamp(0, 1)

@@ -8,7 +8,7 @@
 4. After two weak steps the policy is asked again. If that is weak too, the response is searched for another valley,
    and the walk starts anew there.
 5. Then the slopes are measured by finite differences, on top of all that is known, and least squares goes on.
-6. With renders left over, all of this again from a setting nearby.
+6. With renders left over and something left to gain, all of this again from a setting nearby.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from pixward.policies.goal import GoalPolicy
 from pixward.policies.response import Response
 from pixward.search.follow import decide, first_look, look
-from pixward.search.least_squares import Hint, refine, walk
+from pixward.search.least_squares import Hint, at_floor, refine, walk
 from pixward.search.model import EditorModel, propose
 from pixward.search.problem import Problem, Solver
 
@@ -29,6 +29,8 @@ PATIENCE = 3
 """Weak steps in a row that end a walk on the response; the last of them is the policy's."""
 GOOD = 1e-5
 """Below this error (50 dB) a walk has found the right valley."""
+RESTARTS = 4
+"""Restarts in a row that gain less than 1 % end the search: the sliders reach no further."""
 VALLEYS, SCOUTS, CLEARLY = 3, 6, 0.8
 """Valleys tried before slopes are measured, starts of each look-out, and how much better its find must be."""
 TIRED = 0.5
@@ -42,6 +44,7 @@ def hybrid(policy: GoalPolicy | None, response: Response | None) -> Solver:
         generator = torch.Generator().manual_seed(seed)
         hint = _ask(problem, policy) if policy else None
         start, walked = _guess(problem, policy, response), list[EditorModel]()
+        reached, fruitless = float("inf"), 0
         while True:
             model = EditorModel(problem, response)
             model.learn(start, problem.render(start[None]), move=True)
@@ -53,10 +56,11 @@ def hybrid(policy: GoalPolicy | None, response: Response | None) -> Solver:
                     start = other
                     continue
             best = min(walked, key=EditorModel.error)
-            if refine(problem, best, ROUNDS if response else 1):
+            refine(problem, best, ROUNDS if response else 1)
+            fruitless = fruitless + 1 if best.error() > 0.99 * reached else 0
+            if at_floor(problem) or fruitless == RESTARTS:
                 return
-            start = _nearby(best, generator)
-            walked = [best]
+            start, walked, reached = _nearby(best, generator), [best], best.error()
 
     return solve
 
