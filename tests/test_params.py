@@ -164,3 +164,15 @@ def test_the_papers_ranges() -> None:
     assert [spec.low for spec in PAPER_SPACE] == pytest.approx(low)
     assert [spec.high for spec in PAPER_SPACE] == pytest.approx(high)
     torch.testing.assert_close(PAPER_SPACE.default_action(), torch.zeros(1, 9), atol=1e-6, rtol=0)
+
+
+def test_gradients_are_finite_on_wide_linear_sliders() -> None:
+    space = ParamSpace([ParamSpec("wide", -100, 100, 0, "%", "."), ParamSpec("gain", 0.5, 2, 1, "x", ".", "log")])
+    action = torch.tensor([[1.0, 0.5]], requires_grad=True)
+    space.denormalize(action).sum().backward()
+    assert action.grad is not None
+    assert action.grad.isfinite().all()
+    values = torch.tensor([[-100.0, 1.0]], requires_grad=True)
+    space.normalize(values).sum().backward()
+    assert values.grad is not None
+    assert values.grad.isfinite().all()

@@ -89,13 +89,15 @@ class ParamSpace:
     def normalize(self, values: Tensor) -> Tensor:
         """Slider units ``(..., d)`` to [-1, 1]."""
         log = self._log.to(values.device)
-        inner = torch.where(log, values.clamp_min(1e-12).log(), values)
+        inner = torch.where(log, values.masked_fill(~log, 1).clamp_min(1e-12).log(), values)
         return (inner - self._centre.to(values)) / self._half.to(values)
 
     def denormalize(self, action: Tensor) -> Tensor:
         """Normalised ``(..., d)`` to slider units; values outside [-1, 1] are clamped to the slider's range."""
         inner = self._centre.to(action) + self._half.to(action) * action
-        values = torch.where(self._log.to(action.device), inner.exp(), inner)
+        log = self._log.to(action.device)
+        # The branch not taken must stay finite too, or its gradient is infinity times zero.
+        values = torch.where(log, inner.masked_fill(~log, 0).exp(), inner)
         return torch.minimum(torch.maximum(values, self._low.to(action)), self._high.to(action))
 
     def to_dict(self, values: Tensor) -> dict[str, float]:
