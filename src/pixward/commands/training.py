@@ -151,24 +151,24 @@ def _td3(job: EditTraining, bank: Tensor, run: Run, watch: Watch) -> Path:
     env = EditEnv(job.editor, horizon=actor.settings.horizon)
     # Near the goal a tenth of a slider's range is a leap: the paper's noise of 0.1 would only teach how bad that is.
     settings = TD3Settings(
-        steps=3_000,
+        steps=1_000,
         seed=job.seed,
         lr_actor=1e-5,
         lr_critic=3e-4,
-        batch=128,
+        batch=64,
         tau=0.005,
         explore_sigma=0.01,
         target_sigma=0.01,
         target_clip=0.03,
         replay=8_192,
         start_steps=20,
-        critic_warmup=1_000,
+        critic_warmup=400,
         lambda_anchor=1.0,
         clip_grad=1.0,
         reward_scale=0.1,
         log_every=10,
         checkpoint_every=500,
-        eval_every=500,
+        eval_every=250,
     )
     settings = _with_steps(settings, job.steps)
     make = _tasks(job, bank)
