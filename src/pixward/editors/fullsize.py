@@ -31,7 +31,7 @@ STRIP_PIXELS = 65536
 """Pixels in a strip, measured: a quarter costs a third more time in calls, twice as many gain nothing."""
 TABLE_CELLS = 32768
 """Cells of the tone table for float input, interpolated: 128 kB a channel, which stays in the cache (twice as many take
-a tenth more time). The nearest entry alone would err at black, where white balance and exposure make the curve steep."""
+a tenth more time). The nearest entry alone would err at black, where exposure and white balance make it steep."""
 
 _DTYPES = {8: np.uint8, 16: np.uint16, 32: np.float32}
 _TONE_SLIDERS = 8
