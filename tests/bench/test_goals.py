@@ -63,6 +63,8 @@ def test_goal_sets_that_mean_nothing(text: str) -> None:
 
 def test_goal_set_names() -> None:
     assert parse_goals("chain:paper@0.50") == GoalSet("chain:paper", 0.5)
+    assert parse_goals("chain:photo@1:50") == GoalSet("chain:photo", 1.0, 50)
+    assert parse_goals("chain:photo@teacher:7").photos == 7
     assert parse_goals("chain:photo@teacher").slug == "chain-photo_teacher"
     assert parse_goals("chain:paper@1").slug == "chain-paper_r1"
 

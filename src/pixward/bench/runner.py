@@ -206,8 +206,11 @@ def plan(settings: EditBenchSettings, files: list[Path]) -> tuple[list[Key], dic
             notes[f"{goals.name} hybrid"] = "no networks are shipped for this editor: hybrid does without them"
     for timed, count in ((False, len(files)), (True, min(settings.timed, len(files)))):
         for index in range(count):
-            for name, strategies in able.items():
-                for strategy in strategies:
+            for goals in settings.goal_sets:
+                if goals.photos is not None and index >= goals.photos:
+                    continue
+                name = goals.name
+                for strategy in able[name]:
                     if not (timed and strategy == "identity"):
                         keys.append(Key(name, strategy, index, files[index].name, timed))
     return keys, notes

@@ -33,10 +33,12 @@ class GoalSet:
     Attributes:
         editor: whose sliders are searched, ``chain:paper`` or ``chain:photo``.
         radius: goals are ``editor(photo, a)`` with ``a`` uniform in ``[-radius, radius]^d``; None: the teacher's.
+        photos: only so many of the run's photos, None for all.
     """
 
     editor: str
     radius: float | None
+    photos: int | None = None
 
     @property
     def name(self) -> str:
@@ -50,17 +52,20 @@ class GoalSet:
 
 
 def parse_goals(text: str) -> GoalSet:
-    """``EDITOR@RADIUS`` or ``EDITOR@teacher`` to a :class:`GoalSet`; PixwardError where it is neither."""
-    editor, _, kind = text.rpartition("@")
-    if kind == "teacher" and editor:
-        return GoalSet(editor, None)
+    """``EDITOR@RADIUS`` or ``EDITOR@teacher``, ``:PHOTOS`` at will, to a :class:`GoalSet`; PixwardError otherwise."""
+    editor, _, rest = text.rpartition("@")
+    kind, colon, cap = rest.partition(":")
     try:
-        radius = float(kind)
+        photos = int(cap) if colon else None
+        radius = None if kind == "teacher" else float(kind)
     except ValueError:
-        radius = 0.0
-    if not editor or not 0 < radius <= 1:
-        raise PixwardError(f"goals {text!r}: write EDITOR@RADIUS with a radius in (0, 1], or EDITOR@teacher")
-    return GoalSet(editor, radius)
+        photos, radius = None, 0.0
+    if not editor or (radius is not None and not 0 < radius <= 1) or (photos is not None and photos < 1):
+        raise PixwardError(
+            f"goals {text!r}: write EDITOR@RADIUS with a radius in (0, 1], or EDITOR@teacher; "
+            "for fewer photos add :PHOTOS"
+        )
+    return GoalSet(editor, radius, photos)
 
 
 @dataclass(frozen=True)

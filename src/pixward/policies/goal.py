@@ -77,7 +77,7 @@ class GoalPolicy(nn.Module):
         return self.correction(state).clamp(-1, 1)
 
     def sample(self, state: State) -> Action:
-        """The setting plus Gaussian exploration, not clamped: environments clamp, and the density stays a Gaussian's."""
+        """The setting plus Gaussian exploration; environments clamp it, so that the density stays a Gaussian's."""
         mean = self(state)
         value = mean + self.settings.noise * torch.randn_like(mean)
         log_prob = torch.distributions.Normal(mean, self.settings.noise).log_prob(value).sum(1)
