@@ -27,13 +27,15 @@ def test_goal_is_the_published_rule() -> None:
 
 
 def test_goals_depend_on_seed_and_number_alone() -> None:
-    first = random_goal(PHOTO_IMAGE, PHOTO, 1.0, seed=7, index=3)[1]
+    _, first, redraws = random_goal(PHOTO_IMAGE, PHOTO, 0.6, seed=7, index=5)
     torch.manual_seed(99)
     np.random.default_rng(5).random(100)
-    assert torch.equal(first, random_goal(PHOTO_IMAGE, PHOTO, 1.0, seed=7, index=3)[1])
-    assert torch.allclose(first, 2 * random_goal(PHOTO_IMAGE, PHOTO, 0.5, seed=7, index=3)[1])
-    for seed, index in ((7, 4), (8, 3), (3, 7)):
-        assert not torch.allclose(first, random_goal(PHOTO_IMAGE, PHOTO, 1.0, seed=seed, index=index)[1])
+    assert torch.equal(first, random_goal(PHOTO_IMAGE, PHOTO, 0.6, seed=7, index=5)[1])
+    _, half, redraws_half = random_goal(PHOTO_IMAGE, PHOTO, 0.3, seed=7, index=5)
+    assert redraws == redraws_half == 0, "pick another number: only goals that are kept at once lie in one direction"
+    assert torch.allclose(first, 2 * half)
+    for seed, index in ((7, 4), (8, 5), (5, 7)):
+        assert not torch.allclose(first, random_goal(PHOTO_IMAGE, PHOTO, 0.6, seed=seed, index=index)[1])
 
 
 def test_dark_goals_are_drawn_again() -> None:
