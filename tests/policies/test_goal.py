@@ -42,7 +42,7 @@ def test_a_feature_is_what_it_looks_at(make_policy, make_state):
     assert not same(("global",), flipped)
     # Pixels one by one, histograms and the past do not know where in the picture something is.
     assert same(("local", "statistics", "history"), flipped)
-    assert same((), {**flipped, **{"history": other_past["history"]}})
+    assert same((), {**flipped, "history": other_past["history"]})
 
 
 def test_unknown_and_repeated_features_are_refused():

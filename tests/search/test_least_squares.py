@@ -74,12 +74,15 @@ def test_locked_sliders_do_not_move(make_problem, black_box):
     assert {(round(float(s[0]), 5), round(float(s[5]), 5)) for s in settings} == {(0.5, -0.25)}
 
 
+SIX = ParamSpace([ParamSpec(letter, -1, 1, 0, "", "One of three.") for letter in "abcdef"])
+
+
 @dataclass(frozen=True)
 class Redundant:
     """Three sliders for exposure and three for a power: no goal says which of three was meant."""
 
     name: str = "redundant"
-    space: ParamSpace = ParamSpace([ParamSpec(letter, -1, 1, 0, "", "One of three.") for letter in "abcdef"])
+    space: ParamSpace = SIX
     differentiable: bool = False
 
     def __call__(self, images, params):
@@ -129,6 +132,6 @@ def test_a_hint_to_stay_costs_nothing_and_a_bad_one_is_not_followed():
 
 
 def test_a_walk_needs_a_start():
+    problem = linear_problem([0.4] * 4, 5)
     with pytest.raises(ValueError, match="learn a render first"):
-        problem = linear_problem([0.4] * 4, 5)
         walk(problem, EditorModel(problem))
