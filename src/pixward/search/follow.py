@@ -11,9 +11,13 @@ from pixward.types import State
 
 
 def follow(policy: GoalPolicy) -> Solver:
-    """A solver that renders what ``policy`` decides, once per step of its horizon, and stops there."""
+    """A solver that renders what ``policy`` decides, once per step of its horizon, and stops there.
+
+    It moves ``policy`` to the problem's device.
+    """
 
     def solve(problem: Problem, seed: int) -> None:
+        policy.to(problem.source.device)
         state = first_look(problem, policy)
         for _ in range(policy.settings.horizon):
             action = decide(policy, state, problem)

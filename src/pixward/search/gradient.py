@@ -6,14 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixward.search.problem import Problem, Trial
+from pixward.search.problem import FLOOR, Problem, Trial
 
 _RADIUS = 0.5
 """Half the side of the first trust region, in normalised slider units; the range is 2 wide."""
 _SMALLEST_STEP = 2e-5
 """A step this small no longer changes an 8-bit picture."""
-_FOUND = 1 / 12 / 255**2
-"""The error that rounding the goal to 8 bit makes (58.9 dB): whoever is below it has found the goal's sliders."""
 _PATIENCE = 4
 
 
@@ -36,7 +34,7 @@ def gradient(problem: Problem, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     best = _descend(problem, problem.start)
     rounds = fruitless = 0
-    while best.mse > _FOUND and fruitless < _PATIENCE:
+    while best.mse > FLOOR and fruitless < _PATIENCE:
         rounds += 1
         if rounds % 2:
             start = 2 * torch.rand(problem.dim, generator=generator) - 1

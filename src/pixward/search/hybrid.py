@@ -38,9 +38,12 @@ TIRED = 0.5
 
 
 def hybrid(policy: GoalPolicy | None, response: Response | None) -> Solver:
-    """The solver for an editor with these networks; either may be missing."""
+    """The solver for an editor with these networks; either may be missing. It moves them to the problem's device."""
 
     def solve(problem: Problem, seed: int) -> None:
+        for network in (policy, response):
+            if network is not None:
+                network.to(problem.source.device)
         generator = torch.Generator().manual_seed(seed)
         hint = _ask(problem, policy) if policy else None
         start, walked = _guess(problem, policy, response), list[EditorModel]()
@@ -111,13 +114,13 @@ def _scout(walked: list[EditorModel], response: Response, generator: torch.Gener
     if best.error() < GOOD or len(walked) > VALLEYS:
         return None
     problem, alone = best.problem, EditorModel(best.problem, response)
-    limit = CLEARLY * min(alone.error(alone.predict(_at(model))) for model in walked)
+    limit = CLEARLY * min(alone.error(alone.predict(model.anchor)) for model in walked)
     found = None
     for _ in range(SCOUTS):
         start = (torch.rand(problem.dim, generator=generator) * 2 - 1).to(problem.goal)
         place = _polish(problem, response, start, rounds=2 * ROUNDS)
         error = alone.error(alone.predict(place))
-        far = all(float((place - _at(model)).abs().max()) > 0.2 for model in walked)
+        far = all(float((place - model.anchor).abs().max()) > 0.2 for model in walked)
         if far and error < limit:
             found, limit = place, error
     return found
@@ -125,11 +128,5 @@ def _scout(walked: list[EditorModel], response: Response, generator: torch.Gener
 
 def _nearby(model: EditorModel, generator: torch.Generator) -> Tensor:
     """A random setting around the model's anchor, to start anew from."""
-    here = _at(model)
+    here = model.anchor
     return (here + 0.3 * torch.randn(len(here), generator=generator).to(here)).clamp(-1, 1)
-
-
-def _at(model: EditorModel) -> Tensor:
-    if model.anchor is None:
-        raise ValueError("the model has to learn a render first")
-    return model.anchor

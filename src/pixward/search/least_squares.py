@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pixward.search.model import EditorModel, propose
-from pixward.search.problem import Problem
+from pixward.search.problem import FLOOR, Problem
 
 WEAK = 1.0
 """A step that gains fewer dB than this counts as weak: a fresh Jacobian gains more per render, its cost included."""
@@ -17,8 +17,6 @@ STEP = 0.04
 """Finite-difference step in normalised units: wide enough that 8-bit rounding does not drown the difference."""
 DONE = 1e-12
 """An error this small is an exact match of the 8-bit images."""
-FLOOR = 1 / (12 * 255**2)
-"""Variance of rounding to 8 bits (58.9 dB): an optimum below it is as good as exact, and no restart is spent on it."""
 
 Hint = Callable[[Tensor, Tensor], Tensor]
 """``hint(setting (dim,), its render (1, 3, H, W)) -> setting (dim,)``: somebody else's next guess."""
@@ -63,7 +61,7 @@ def walk(problem: Problem, model: EditorModel, *, rounds: int = 1, patience: int
     """
     damping, weak = 1e-3, 0
     while weak < patience and (error := model.error()) > DONE:
-        anchor = _anchor(model)
+        anchor = model.anchor
         asked = hint is not None and weak == patience - 1
         candidate = hint(anchor, model.image) if hint and asked else propose(model, anchor, damping, rounds)
         if float((candidate - anchor).abs().max()) < 2e-4:
@@ -80,9 +78,3 @@ def walk(problem: Problem, model: EditorModel, *, rounds: int = 1, patience: int
 
 def _decibels(before: float, after: float) -> float:
     return 10 * math.log10(max(before, DONE) / max(after, DONE))
-
-
-def _anchor(model: EditorModel) -> Tensor:
-    if model.anchor is None:
-        raise ValueError("the model has to learn a render first")
-    return model.anchor

@@ -24,8 +24,8 @@ from pixward.search.problem import Problem
 if TYPE_CHECKING:
     import numpy as np
 
-POINTS = 32
-"""Side of the grid of pixels that is fitted: with 32 * 32 * 3 equations for a dozen sliders, more change nothing."""
+POINTS = 28
+"""Side of the grid of pixels that is fitted: with 28 * 28 * 3 equations for a dozen sliders, more change nothing."""
 
 
 class EditorModel:
@@ -33,20 +33,26 @@ class EditorModel:
 
     Attributes:
         target: the goal's pixels, ``(M,)``, M = 3 x the number of fitted pixels.
-        anchor: the setting that the model is exact at, ``(dim,)``, None before the first :meth:`learn`.
-        image: the render of ``anchor``, ``(1, 3, H, W)``.
+        image: the render of :attr:`anchor`, ``(1, 3, H, W)``.
     """
 
     def __init__(self, problem: Problem, response: Response | None = None) -> None:
         self.problem, self.response = problem, response
         self.target = self.read(problem.goal)
-        self.anchor: Tensor | None = None
+        self._anchor: Tensor | None = None
         self.image = problem.source
         self._render = torch.zeros_like(self.target)
         self._base = torch.zeros_like(self.target)
         self._correction = self.target.new_zeros(len(self.target), problem.dim)
         if response is not None:
             self._pixels = grid_points(pixel_features(problem.source), POINTS)[0]
+
+    @property
+    def anchor(self) -> Tensor:
+        """The setting that the model is exact at, ``(dim,)``; ValueError before the first :meth:`learn`."""
+        if self._anchor is None:
+            raise ValueError("nothing is anchored yet: learn() a render first")
+        return self._anchor
 
     def read(self, image: Tensor) -> Tensor:
         """The fitted pixels of one image ``(1, 3, H, W)`` or ``(3, H, W)`` as ``(M,)``."""
@@ -55,8 +61,8 @@ class EditorModel:
     def predict(self, free: Tensor) -> Tensor:
         """The fitted pixels ``(M,)`` expected at the free sliders ``(dim,)``."""
         values = self._render + self._respond(free) - self._base
-        if self.anchor is not None:
-            values = values + self._correction @ (free - self.anchor)
+        if self._anchor is not None:
+            values = values + self._correction @ (free - self._anchor)
         return values
 
     def slopes(self, free: Tensor) -> Tensor:
@@ -74,14 +80,14 @@ class EditorModel:
     def learn(self, free: Tensor, image: Tensor, *, move: bool) -> None:
         """Take in a render of ``free``: correct the slopes along the way there (Broyden), then maybe anchor there."""
         pixels = self.read(image)
-        if self.anchor is not None:
-            way = free - self.anchor
+        if self._anchor is not None:
+            way = free - self._anchor
             length = float(way @ way)
             if length > 1e-10:
                 miss = pixels - self.predict(free)
                 self._correction = self._correction + torch.outer(miss, way) / length
-        if move or self.anchor is None:
-            self.anchor, self._render, self.image = free, pixels, image.reshape(self.problem.goal.shape)
+        if move or self._anchor is None:
+            self._anchor, self._render, self.image = free, pixels, image.reshape(self.problem.goal.shape)
             self._base = self._respond(free)
 
     def measure(self, step: float) -> None:
@@ -89,8 +95,6 @@ class EditorModel:
 
         Moves the anchor if one of these renders is nearer the goal.
         """
-        if self.anchor is None:
-            raise ValueError("nothing is anchored yet: learn() a render first")
         here = self.anchor
         inward = torch.where(here > 0, -step, step)
         probes = here + torch.diag(inward)

@@ -10,7 +10,11 @@ import torch
 from torch import Tensor
 
 from pixward.image import quantize
+from pixward.metrics.image import PSNR_EXACT
 from pixward.types import Editor
+
+FLOOR = 1 / (12 * 255**2)
+"""The error that rounding the goal to 8 bit makes (58.9 dB): a setting below it is as good as exact."""
 
 
 class BudgetSpent(Exception):
@@ -182,5 +186,5 @@ def best_so_far(problem: Problem) -> list[float]:
 
 
 def psnr(mse: float) -> float:
-    """Peak signal-to-noise ratio in dB for a peak of 1; an exact match counts as 100 dB."""
-    return -10 * math.log10(max(mse, 1e-10))
+    """:func:`pixward.metrics.image.psnr` of an error that is known already: a peak of 1, at most ``PSNR_EXACT``."""
+    return -10 * math.log10(max(mse, 10 ** (-PSNR_EXACT / 10)))
