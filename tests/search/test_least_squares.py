@@ -133,5 +133,5 @@ def test_a_hint_to_stay_costs_nothing_and_a_bad_one_is_not_followed():
 
 def test_a_walk_needs_a_start():
     problem = linear_problem([0.4] * 4, 5)
-    with pytest.raises(ValueError, match="learn a render first"):
+    with pytest.raises(ValueError, match="render first"):
         walk(problem, EditorModel(problem))
