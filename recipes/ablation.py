@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 python recipes/ablation.py --shared ../shared/data --runs runs/ablation --out docs/results
 
-Each policy gets the same 800 updates of pretraining on ``chain:paper``, the same tiles, tasks and schedule, and is then
+Each policy gets the same 500 updates of pretraining on ``chain:paper``, the same tiles, tasks and schedule, and is then
 followed for ten renders on the first 50 photos of bsds500/val, goals of radius 0.5, seed 0, as `pixward bench edit`
-makes them. Takes about 20 minutes on one core; a stopped run goes on where it was. Writes ``ablation.json``, which
+makes them. Takes about 10 minutes on one core; a stopped run goes on where it was. Writes ``ablation.json``, which
 `pixward bench edit --page-only` puts on its page.
 """
 
@@ -34,7 +34,7 @@ ROWS = {
     "+ dual path + history": ("global", "local", "history"),
     "all": ("global", "local", "statistics", "history"),
 }
-UPDATES, PHOTOS, RADIUS, SEED = 800, 50, 0.5, 0
+UPDATES, PHOTOS, RADIUS, SEED = 500, 50, 0.5, 0
 MARKS = (1, 5, 10)
 
 
