@@ -77,6 +77,20 @@ def save_atomic(path: str | Path, write: Callable[[Path], None], *, force: bool)
     return path
 
 
+def save_text(path: Path, text: str) -> None:
+    """Write a UTF-8 file that is whole or absent, and make the folder it lies in; replaces an older one.
+
+    Raises:
+        PixwardError: as of :func:`save_atomic`.
+    """
+
+    def write(part: Path) -> None:
+        part.write_text(text, encoding="utf-8")
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_atomic(path, write, force=True)
+
+
 def _flush(path: Path) -> None:
     """Wait until the bytes are on disk: a crash after the rename must not leave an empty file."""
     with path.open("rb+") as file:

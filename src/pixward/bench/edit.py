@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pixward.bench.page import save_text, write_page
+from pixward.bench.page import write_page
 from pixward.bench.provenance import code_digest, commit, hardware, today
 from pixward.bench.runner import plan, run_units
 from pixward.bench.settings import EditBenchSettings, command, shown
 from pixward.bench.summary import summarize
 from pixward.bench.units import UnitFile
 from pixward.errors import PixwardError
+from pixward.files import save_text
 
 
 def run_edit_bench(settings: EditBenchSettings) -> dict[str, Any]:

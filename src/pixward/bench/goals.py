@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from pixward.bench.settings import GoalSet
 from pixward.commands.editors import load_editor
+from pixward.data.teacher import Teacher
 from pixward.errors import PixwardError
 from pixward.image import load, preview, quantize
 from pixward.types import Editor
@@ -19,8 +19,6 @@ from pixward.types import Editor
 DARK, BRIGHT = 0.01, 0.9
 """Goals whose mean lies outside are drawn again, as the paper ends and discards collapsed episodes."""
 MAX_DRAWS = 1000
-
-Teacher = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)

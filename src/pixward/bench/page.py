@@ -12,7 +12,7 @@ from pixward.bench.settings import NOT_BLACK_BOX
 from pixward.bench.summary import CAP
 from pixward.bench.words import PAPER, how, paper_note
 from pixward.errors import PixwardError
-from pixward.files import save_atomic
+from pixward.files import save_text
 
 Json = Mapping[str, Any]
 
@@ -29,16 +29,6 @@ def write_page(result: Json, out: Path) -> None:
     for name, goal in result["goals"].items():
         plot_goal_set(name, goal, out / plot_name(goal))
     save_text(out / "edit.md", text)
-
-
-def save_text(path: Path, text: str) -> None:
-    """Write a text file that is whole or absent, and the folder it lies in."""
-
-    def write(part: Path) -> None:
-        part.write_text(text, encoding="utf-8")
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_atomic(path, write, force=True)
 
 
 def plot_name(goal: Json) -> str:

@@ -17,11 +17,12 @@ from typing import Any
 
 import torch
 
-from pixward.bench.goals import Pair, Teacher, make_pair
+from pixward.bench.goals import Pair, make_pair
 from pixward.bench.measure import Scorer, Unit, measure, time_search
 from pixward.bench.settings import BUDGETS, EditBenchSettings, GoalSet, parse_goals
 from pixward.bench.units import Key, UnitFile
 from pixward.commands.editors import load_editor
+from pixward.data.teacher import Teacher
 from pixward.errors import PixwardError
 from pixward.search.problem import Problem, Solver
 from pixward.types import Editor

@@ -80,6 +80,7 @@ def foreign_look(images: Tensor, generator: torch.Generator | None = None) -> Te
     Shown to a policy as goals it cannot quite reach, so that it learns to come near instead of going astray.
     """
     batch = images.shape[0]
-    matrix = torch.eye(3) + 0.08 * torch.randn(batch, 3, 3, generator=generator)
+    matrix = (torch.eye(3) + 0.08 * torch.randn(batch, 3, 3, generator=generator)).to(images)
     mixed = torch.einsum("bij,bjhw->bihw", matrix / matrix.sum(2, keepdim=True), images).clamp(1e-4, 1)
-    return mixed.pow(torch.exp(0.12 * torch.randn(batch, 3, 1, 1, generator=generator))).clamp(0, 1)
+    powers = torch.exp(0.12 * torch.randn(batch, 3, 1, 1, generator=generator)).to(images)
+    return mixed.pow(powers).clamp(0, 1)

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pixward.files import save_atomic
+
 
 def load_weights(name: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors (float32) and settings of ``name``: an editor's name for the shipped ``kind``, or a file's path.
@@ -52,6 +54,5 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], kind: str, settings:
     from safetensors.torch import save_file
 
     half = {key: value.detach().to("cpu", torch.float16).contiguous() for key, value in tensors.items()}
-    temporary = path.with_name(path.name + ".part")
-    save_file(half, str(temporary), {"kind": kind, "settings": json.dumps(dict(settings))})
-    temporary.replace(path)
+    header = {"kind": kind, "settings": json.dumps(dict(settings))}
+    save_atomic(path, lambda part: save_file(half, str(part), header), force=True)
