@@ -21,7 +21,8 @@ from pixward.bench.goals import random_goal
 from pixward.commands.training import EditTraining, train_edit
 from pixward.data.pairs import photo_files
 from pixward.editors.chain import PAPER
-from pixward.image import load, preview, save_atomic
+from pixward.files import save_text
+from pixward.image import load, preview
 from pixward.policies.goal import GoalPolicy, load_policy
 from pixward.run import read_log
 from pixward.search.follow import follow
@@ -45,12 +46,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     options = parser.parse_args()
     rows = [measure(name, features, options.shared, options.runs) for name, features in ROWS.items()]
-    text = json.dumps(rows, indent=1) + "\n"
-
-    def write(part: Path) -> None:
-        part.write_text(text, encoding="utf-8")
-
-    save_atomic(options.out / "ablation.json", write, force=True)
+    save_text(options.out / "ablation.json", json.dumps(rows, indent=1) + "\n")
 
 
 def measure(name: str, features: tuple[str, ...], shared: Path, runs: Path) -> dict[str, object]:

@@ -17,7 +17,7 @@ from ablation import PHOTOS, held_out
 
 from pixward.commands.training import EditTraining, train_edit
 from pixward.editors.chain import PAPER
-from pixward.image import save_atomic
+from pixward.files import save_text
 from pixward.policies.goal import load_policy
 
 
@@ -38,11 +38,7 @@ def main() -> None:
             psnr_at = {str(mark): round(float(curve[mark]), 2) for mark in (1, 5, 10)}
             rows.append({"policy": name, "radius": radius, "photos": PHOTOS, "psnr_at": psnr_at})
             print(rows[-1], flush=True)
-
-    def write(part: Path) -> None:
-        part.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-
-    save_atomic(options.out / "reinforce.json", write, force=True)
+    save_text(options.out / "reinforce.json", json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pixward.bench.provenance import hardware
-from pixward.image import save_atomic
+from pixward.files import save_atomic, save_text
 from pixward.run import read_log
 
 FIGURE = {"policy": ("psnr", "mean PSNR of all decisions, dB"), "response": ("slope", "RMS error of slopes")}
@@ -96,15 +96,6 @@ def plot(logs: dict[str, list[dict[str, Any]]], path: Path) -> None:
 
     def write(part: Path) -> None:
         figure.savefig(part, format="png", dpi=110)
-
-    save_atomic(path, write, force=True)
-
-
-def save_text(path: Path, text: str) -> None:
-    """Whole or not at all."""
-
-    def write(part: Path) -> None:
-        part.write_text(text, encoding="utf-8")
 
     save_atomic(path, write, force=True)
 

@@ -84,16 +84,9 @@ def test_drawn_tiles_are_the_banks_half_of_them_mirrored():
     assert bool((plain | mirrored).any(0).all())
 
 
-@pytest.mark.parametrize("radius", [0.0, 0.3, 1.0])
-def test_actions_lie_within_their_radius(radius):
-    action = random_actions(500, 6, seeded(), radius)
-    assert action.shape == (500, 6)
-    assert 0.97 * radius <= float(action.abs().max()) <= radius
-    assert float(action.mean()) == pytest.approx(0, abs=0.05 * radius + 1e-9)
-
-
-def test_actions_without_a_radius_mix_sizes_and_leave_sliders_alone():
+def test_actions_mix_sizes_and_leave_sliders_alone():
     action = random_actions(3000, 12, seeded())
+    assert action.shape == (3000, 12)
     assert torch.equal(action, random_actions(3000, 12, seeded()))
     assert not torch.equal(action, random_actions(3000, 12, seeded(1)))
     reach = action.abs().amax(1)

@@ -57,17 +57,13 @@ def draw_tiles(bank: Tensor, batch: int, generator: torch.Generator | None = Non
     return torch.where(mirrored, picked.flip(3), picked)
 
 
-def random_actions(
-    batch: int, sliders: int, generator: torch.Generator | None = None, radius: float | None = None
-) -> Tensor:
+def random_actions(batch: int, sliders: int, generator: torch.Generator | None = None) -> Tensor:
     """Normalised settings ``(batch, sliders)``, uniform in ``[-radius, radius]``.
 
-    With no radius each row draws its own, 0.25 to 1, and a third of the rows leave about half of the sliders alone,
-    as people do.
+    Each row draws its own radius, 0.25 to 1, and a third of the rows leave about half of the sliders alone, as people
+    do.
     """
     unit = torch.rand(batch, sliders, generator=generator) * 2 - 1
-    if radius is not None:
-        return unit * radius
     radii = 0.25 + 0.75 * torch.rand(batch, 1, generator=generator)
     sparse = torch.rand(batch, 1, generator=generator) < 1 / 3
     untouched = sparse & (torch.rand(batch, sliders, generator=generator) < 0.5)
