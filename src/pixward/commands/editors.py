@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pixward.errors import PixwardError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pixward.params import ParamSpace
     from pixward.types import Editor
 
 EDITORS = {
@@ -18,6 +22,58 @@ EDITORS = {
 }
 """Built-in editors: name -> where they live."""
 _PARTS = ("name", "space", "differentiable")
+
+
+@dataclass(frozen=True)
+class OwnEditor:
+    """Somebody's own editor: what goes wrong in it is one line that names it, not a bug of pixward's.
+
+    Attributes:
+        label: what the command line calls it.
+        editor: the editor itself. It gets a copy of the images, since in-place arithmetic must not change the photo.
+    """
+
+    label: str
+    editor: Editor
+
+    @property
+    def name(self) -> str:
+        """The editor's own name."""
+        return self.editor.name
+
+    @property
+    def space(self) -> ParamSpace:
+        """Its sliders."""
+        return self.editor.space
+
+    @property
+    def differentiable(self) -> bool:
+        """As the editor says."""
+        return self.editor.differentiable
+
+    def __call__(self, images: Tensor, params: Tensor) -> Tensor:
+        """Render.
+
+        Raises:
+            PixwardError: the editor raised, or returned something other than floating-point images of the same shape.
+        """
+        from torch import Tensor
+
+        try:
+            output: object = self.editor(images.clone(), params)
+        except (PixwardError, MemoryError):
+            raise
+        except Exception as error:
+            raise PixwardError(f"the editor {self.label} failed: {type(error).__name__}: {error}") from error
+        if not isinstance(output, Tensor) or not output.is_floating_point():
+            kind = output.dtype if isinstance(output, Tensor) else type(output).__name__
+            raise PixwardError(f"the editor {self.label} returned {kind}: it must return a float tensor in [0, 1]")
+        if output.shape != images.shape:
+            raise PixwardError(
+                f"the editor {self.label} got images {tuple(images.shape)} and returned {tuple(output.shape)}: "
+                "it must return the same shape"
+            )
+        return output.to(images)
 
 
 def load_editor(name: str) -> Editor:
@@ -46,4 +102,8 @@ def load_editor(name: str) -> Editor:
         raise PixwardError(f"cannot import the editor {name}: {type(error).__name__}: {error}; {known}") from error
     if isinstance(own, type) or not callable(own) or not all(hasattr(own, part) for part in _PARTS):
         raise PixwardError(f"{name} is not an editor: it needs {', '.join(_PARTS)}, and to be callable")
-    return own
+    from pixward.params import ParamSpace
+
+    if not isinstance(own.space, ParamSpace):
+        raise PixwardError(f"{name} is not an editor: its space is a {type(own.space).__name__}, not a ParamSpace")
+    return OwnEditor(name, own)
