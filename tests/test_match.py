@@ -66,6 +66,37 @@ def test_a_tie_leaves_the_photo_alone(monkeypatch: pytest.MonkeyPatch):
     assert match(source(), source(), editor=EDITOR, strategy="random", renders=1).best is None
 
 
+BRIGHT = Chain(
+    "test:bright", SPACE, lambda images, params: _render(images, params + params.new_tensor([0.5, 0])), False
+)
+"""Its photo at the default is half as bright again; ``gain`` 0.5 leaves it alone."""
+
+
+def test_an_editor_that_changes_the_photo_at_its_defaults_is_judged_by_what_it_renders(monkeypatch: pytest.MonkeyPatch):
+    use(monkeypatch, {"gain": 0.2}, {"gain": 0.6})
+    result = match(source(), source(), editor=BRIGHT, strategy="random", renders=2)
+    assert (result.setting["gain"], result.best, result.renders) == (pytest.approx(0.6), 1, 2)
+    shown = (BRIGHT(source(), SPACE.from_dict(result.setting)[None]) * 255).round() / 255
+    assert result.distance == distances(shown, (source() * 255).round() / 255)
+    assert result.distance["psnr"] < result.source_distance["psnr"]
+
+
+def test_defaults_that_beat_every_render_are_returned_with_their_true_distance(monkeypatch: pytest.MonkeyPatch):
+    use(monkeypatch, {"gain": 0.0})
+    result = match(source(), source(), editor=BRIGHT, strategy="random", renders=1)
+    assert (result.setting, result.best) == ({"gain": 1.0, "lift": 0.0}, None)
+    shown = (BRIGHT(source(), SPACE.defaults()) * 255).round() / 255
+    assert result.distance == distances(shown, (source() * 255).round() / 255)
+
+
+def test_rounding_at_the_defaults_is_no_change(monkeypatch: pytest.MonkeyPatch):
+    off = Chain("test:off", SPACE, lambda images, params: _render(images, params) + 0.6 / 255, False)
+    use(monkeypatch, {"gain": 0.5})
+    result = match(source(), source(), editor=off, strategy="random", renders=1)
+    assert result.best is None
+    assert result.distance == result.source_distance
+
+
 def test_a_lock_away_from_the_default_rules_the_untouched_photo_out(monkeypatch: pytest.MonkeyPatch):
     use(monkeypatch, {"gain": 0.8}, {"gain": 0.5})
     result = match(source(), source(), editor=EDITOR, strategy="random", renders=2, locked={"lift": 0.25})
@@ -138,3 +169,5 @@ def test_distances_round_and_cap():
     same = torch.full((1, 3, 4, 4), 0.5)
     assert distances(same, same) == {"psnr": 100, "ssim": 1, "delta_e": 0}
     assert distances(same, same + 0.1)["psnr"] == pytest.approx(20, abs=1e-3)
+    worst = distances(torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 4, 4))["psnr"]
+    assert f"{worst:.2f}" == "0.00"

@@ -37,7 +37,8 @@ class MatchResult:
         source_distance: the same for the untouched photo.
         seconds: time of the search.
         trials: every render in order.
-        best: which trial ``setting`` is, counted from 0; None where no render beat the untouched photo.
+        best: which trial ``setting`` is, counted from 0; None where no render beat the untouched photo, and the
+            setting is the default one.
         unreached: what the sliders could not reach, see :func:`pixward.unreached.explain`.
     """
 
@@ -67,16 +68,17 @@ def match(
     """Find the setting of ``editor`` that makes ``source`` look like ``goal``.
 
     Returns the best picture seen, which is never worse than the untouched photo: where no render beats that, the
-    setting is the default one. Editors are the identity at their defaults, so the untouched photo costs no render.
-    With a slider locked away from its default the untouched photo cannot be reached; the best render is returned then,
-    be it better or worse than the photo.
+    setting is the default one. Editors should be the identity at their defaults, so the untouched photo costs no
+    render; before it is promised, one call that is not counted looks whether that is so. With an editor that changes
+    the photo even then, or a slider locked away from its default, the untouched photo cannot be had; the best render
+    is returned then, be it better or worse than the photo.
 
     Args:
         source: the photo at preview size, ``(1, 3, h, w)`` in [0, 1].
         goal: the picture to match, of the same shape.
         editor: what renders.
         strategy: a key of :data:`STRATEGIES`, or a solver, e.g. ``build(name, editor, networks)``.
-        renders: how many times the editor may be called, 1 or more.
+        renders: how many times the search may call the editor, 1 or more.
         locked: sliders that must stand at a value, ``{name: value in its unit}``.
         seed: same seed, same search.
         on_render: called after every render, e.g. to show progress.
@@ -114,9 +116,8 @@ def build(strategy: str, editor: Editor, networks: Path | None = None) -> Solver
 
 
 def _result(problem: Problem, strategy: str, seconds: float, locked: tuple[str, ...]) -> MatchResult:
-    best, trials, space = _best_index(problem), tuple(problem.trials), problem.space
-    untouched = quantize(problem.source)
-    picture = untouched if best is None else trials[best].image[None].to(untouched) / 255
+    trials, space, untouched = tuple(problem.trials), problem.space, quantize(problem.source)
+    best, picture = _best(problem)
     action = space.default_action()[0] if best is None else trials[best].action
     setting = space.to_dict(space.denormalize(action.cpu()))
     return MatchResult(
@@ -137,7 +138,7 @@ def distances(output: Tensor, target: Tensor) -> dict[str, float]:
     """PSNR in dB (100 for equal pictures), SSIM and mean deltaE (CIEDE2000) of two pictures ``(1, 3, H, W)``."""
     with torch.no_grad():
         values = {"psnr": psnr(output, target), "ssim": ssim(output, target), "delta_e": delta_e(output, target)}
-    return {name: round(float(value), 6) for name, value in values.items()}
+    return {name: round(float(value), 6) + 0.0 for name, value in values.items()}  # Zero without a minus sign.
 
 
 def _render_start(problem: Problem) -> None:
@@ -145,12 +146,25 @@ def _render_start(problem: Problem) -> None:
     problem.render(problem.start[None])
 
 
-def _best_index(problem: Problem) -> int | None:
-    """The trial nearest the goal; None where the untouched photo can be had and is at least as near."""
+def _best(problem: Problem) -> tuple[int | None, Tensor]:
+    """The trial nearest the goal, or None where the default setting is at least as near; and its picture, 8 bit."""
     errors = [trial.mse for trial in problem.trials]
     best = min(range(len(errors)), key=errors.__getitem__)
-    untouched = torch.equal(problem.base.cpu(), problem.space.default_action()[0])
-    return None if untouched and problem.source_mse <= errors[best] else best
+    free = torch.equal(problem.base.cpu(), problem.space.default_action()[0])
+    if free and problem.source_mse <= errors[best]:
+        picture = _at_defaults(problem)
+        # Not "<", so that a picture that is no number loses.
+        if float(((picture - problem.goal) ** 2).mean()) <= errors[best]:
+            return None, picture
+    return best, problem.trials[best].image[None].to(problem.goal) / 255
+
+
+def _at_defaults(problem: Problem) -> Tensor:
+    """What the default setting gives, ``(1, 3, H, W)``, 8 bit: the photo itself, unless the editor changes it."""
+    untouched = quantize(problem.source)
+    with torch.no_grad():
+        picture = quantize(problem.editor(problem.source, problem.space.defaults(device=problem.source.device)))
+    return untouched if float((picture - untouched).abs().max()) < 1.5 / 255 else picture
 
 
 # --- strategies: what --strategy may be -------------------------------------------------------------------------

@@ -39,4 +39,5 @@ def print_json(data: Mapping[str, Any] | list[Any]) -> None:
 
 def number(value: float, width: float) -> str:
     """A slider's value with as many digits as its range of ``width`` makes sensible."""
-    return f"{value:.1f}" if width >= 50 else f"{value:.3f}"
+    digits = 1 if width >= 50 else 3
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # No minus sign before a zero.

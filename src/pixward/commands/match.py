@@ -234,6 +234,10 @@ def _print_table(job: Job, result: MatchResult, seconds: float, space: ParamSpac
     console.print()
     if result.best is None:
         console.print("No render came nearer to the goal than the photo itself, so every slider stays at its default.")
+    elif result.distance["psnr"] < result.source_distance["psnr"]:
+        reason = "a slider is locked" if job.locked else f"{job.editor} changes the photo even at its defaults"
+        words = f"The photo itself is nearer to the goal than any render, but cannot be had: {reason}."
+        console.print(words, soft_wrap=True)
     console.print(str(result.unreached["sentence"]), soft_wrap=True)
     timing = f"{result.renders} renders in {result.seconds:.1f} s, full-size render in {seconds:.1f} s"
     console.print(timing, style="dim")
