@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pixward.editors.chain import PHOTO
 from pixward.match import STRATEGIES, MatchResult, match
-from pixward.report import MOST_RENDERS, PICKED_RENDERS, film, shown
+from pixward.report import MOST_RENDERS, PICKED_RENDERS, _changes, film, shown
 from pixward.search.problem import Problem
 
 
@@ -72,3 +72,9 @@ def test_a_long_search_shows_the_first_the_improving_and_the_best(monkeypatch: p
 def test_names_that_are_no_text_can_be_drawn():
     source, goal, result = searched(2)
     assert film(source, goal, result, PHOTO.space, ("caf\udce9.jpg", "写真.jpg")).width > 0
+
+
+def test_zero_has_no_sign():
+    space = PHOTO.space
+    after = space.normalize(space.from_dict({"shadows": -0.3, "contrast": 0.3}))
+    assert set(_changes(space, space.default_action()[0], after)) == {"shadows 0 %", "contrast 0 %"}

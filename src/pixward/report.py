@@ -128,7 +128,8 @@ def _changes(space: ParamSpace, before: Tensor, after: Tensor) -> tuple[str, ...
         spec, value = space.specs[i], float(values[i])
         sign = "+" if spec.low < 0 and value > 0 else ""
         digits = 0 if spec.high - spec.low >= 50 else 2
-        lines.append(f"{spec.name} {sign}{value:.{digits}f} {spec.unit}".rstrip())
+        value = round(value, digits) + 0.0  # No minus sign before a zero.
+        lines.append(f"{spec.name} {sign if value else ''}{value:.{digits}f} {spec.unit}".rstrip())
     if len(order) > _CHANGES:
         lines.append(f"and {len(order) - _CHANGES} more")
     return tuple(lines) or ("nothing changed",)
@@ -147,8 +148,9 @@ def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
 
 
 def _fit(draw: ImageDraw.ImageDraw, text: str, size: int, room: float) -> str:
-    """``text``, cut in the middle if it is wider than ``room`` pixels."""
-    text = text.encode("utf-8", "replace").decode()
+    """``text`` on one line, cut in the middle if it is wider than ``room`` pixels."""
+    # A file name may hold line breaks, or bytes that are no text.
+    text = "".join(c if c.isprintable() else "?" for c in text)
     if draw.textlength(text, _font(size)) <= room:
         return text
     keep = len(text)

@@ -300,7 +300,9 @@ def test_out_without_permission(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ['a b\'s "photo" [red].png', "-leading.png", "ümläut-写真.png", "--force.png"])
+@pytest.mark.parametrize(
+    "name", ['a b\'s "photo" [red].png', "-leading.png", "ümläut-写真.png", "--force.png", "new\nline.png"]
+)
 def test_odd_file_names(pixward: Pixward, photo: Path, goal: Path, tmp_path: Path, monkeypatch, name: str):
     (tmp_path / name).write_bytes(photo.read_bytes())
     monkeypatch.chdir(tmp_path)
