@@ -114,7 +114,9 @@ def _explain(error: BaseException) -> int:
 def _usage(error: BaseException) -> int:
     message = error.format_message()  # type: ignore[attr-defined]
     context = getattr(error, "ctx", None)
-    if context is not None and not message:  # A group called without a command: its help is the answer.
+    if type(error).__name__ == "NoArgsIsHelpError":  # A group called without a command: its help is the answer.
+        if message:  # Older versions have printed it themselves.
+            print(message, file=sys.stderr)
         return USAGE
     path = context.command_path if context is not None else "pixward"
     _say(f"{message.rstrip('.')} (see `{path} --help`)")

@@ -56,10 +56,12 @@ def test_help_names_all_commands(pixward: Pixward):
     assert "Example:" in text
 
 
-def test_no_command_shows_help_and_fails(pixward: Pixward):
-    done = pixward()
+@pytest.mark.parametrize("group", [(), ("train",), ("bench",)])
+def test_no_command_shows_help_and_fails(pixward: Pixward, group: tuple[str, ...]):
+    done = pixward(*group)
     assert done.code == 2
-    assert "Usage: pixward" in done.out + done.err
+    assert (done.out + done.err).startswith(" ".join(("Usage: pixward", *group)))
+    assert "\n  -h, --help" in done.out + done.err
 
 
 @pytest.mark.parametrize(
