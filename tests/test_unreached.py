@@ -6,7 +6,7 @@ from torch import Tensor
 
 from pixward.editors.chain import PHOTO
 from pixward.ops import color
-from pixward.unreached import explain
+from pixward.unreached import _listed, explain
 
 DEFAULTS = {spec.name: float(spec.default) for spec in PHOTO.space}
 
@@ -73,3 +73,10 @@ def test_one_pixel():
     result = told(torch.full((1, 3, 1, 1), 0.2), torch.full((1, 3, 1, 1), 0.6))
     assert result["within"] == 0
     assert result["parts"]["tone"] == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("words", "text"), [(["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c", "d"], "a, b, c and d")]
+)
+def test_lists_read_like_sentences(words: list[str], text: str):
+    assert _listed(words) == text

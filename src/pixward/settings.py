@@ -71,6 +71,8 @@ def _check(path: Path, data: object) -> Setting:
     for name, value in data["setting"].items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise PixwardError(f"{path}: slider {name}: {json.dumps(value)} is not a number")
+        if abs(value) > 1e300:  # An integer of JSON may be too long for a float.
+            raise PixwardError(f"{path}: slider {name}: no slider reaches a number that large")
     return Setting(data["editor"], data["setting"])
 
 

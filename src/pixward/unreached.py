@@ -136,10 +136,15 @@ def _sentence(
     text += f"; what is left is mostly {' and '.join(_WORDS[name] for name in kinds or ranked[:1])}"
     if limits:
         named = [f"{name} ({value:g}{_unit(space, name)})" for name, value in limits.items()]
-        text += f"; {' and '.join(named)} {'stands' if len(named) == 1 else 'stand'} at the end of the range"
+        text += f"; {_listed(named)} {'stands' if len(named) == 1 else 'stand'} at the end of the range"
     if locked:
-        text += f"; {' and '.join(locked)} {'was' if len(locked) == 1 else 'were'} locked"
+        text += f"; {_listed(locked)} {'was' if len(locked) == 1 else 'were'} locked"
     return text + "."
+
+
+def _listed(words: Sequence[str]) -> str:
+    """One, one and two, or one, two and three."""
+    return " and ".join(part for part in (", ".join(words[:-1]), words[-1]) if part)
 
 
 def _percent(share: float) -> str:

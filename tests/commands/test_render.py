@@ -61,6 +61,8 @@ def test_formats_and_depths(pixward: Pixward, photo: Path, tmp_path: Path, name:
         ({"editor": "chain:photo", "setting": {"exposure": None}}, "not a number"),
         ('{"editor": "chain:photo", "setting": {"exposure": NaN}}', "NaN"),
         ('{"editor": "chain:photo", "setting": {"exposure": 1, "exposure": 2}}', "given twice"),
+        ({"editor": "chain:photo", "setting": {"exposure": 10**400}}, "that large"),
+        ({"editor": "chain:photo", "setting": {"exposure": 1e301}}, "that large"),
         ({"editor": "chain:foto", "setting": {}}, "unknown editor 'chain:foto'"),
         ({"editor": "lightroom", "setting": {}}, "unknown editor 'lightroom'"),
         ({"editor": "evil:editor", "setting": {}}, "--editor evil:editor"),
