@@ -53,7 +53,9 @@ def measure(name: str, features: tuple[str, ...], shared: Path, runs: Path) -> d
     """Train one policy, or take it up where it was, and follow it."""
     folder = runs / "-".join(features)
     photos = (shared / "photos/bsds500/train", shared / "photos/bsds500/test", shared / "coco/images")
-    job = EditTraining(photos, folder, PAPER, steps=UPDATES, seed=SEED, resume=folder.exists(), features=features)
+    job = EditTraining(
+        photos, folder, PAPER, steps=UPDATES, seed=SEED, resume=(folder / "pretrain").exists(), features=features
+    )
     started = time.monotonic()
     policy = load_policy(train_edit(job, print))
     minutes = (time.monotonic() - started) / 60
@@ -63,7 +65,7 @@ def measure(name: str, features: tuple[str, ...], shared: Path, runs: Path) -> d
         "name": name,
         "features": list(features),
         "minutes": round(minutes, 1),
-        "updates": read_log(folder / "log.jsonl")[-1]["step"],
+        "updates": read_log(folder / "pretrain" / "log.jsonl")[-1]["step"],
         "photos": PHOTOS,
         "radius": RADIUS,
         "psnr_at": {str(mark): round(float(mean[mark]), 2) for mark in MARKS},

@@ -29,7 +29,7 @@ def main() -> None:
     options = parser.parse_args()
     shared = options.shared
     photos = (shared / "photos/bsds500/train", shared / "photos/bsds500/test", shared / "coco/images")
-    job = EditTraining(photos, options.runs, PAPER, algorithm="td3", resume=options.runs.exists())
+    job = EditTraining(photos, options.runs, PAPER, algorithm="td3", resume=(options.runs / "td3").exists())
     reinforced = load_policy(train_edit(job, print))
     rows = []
     for name, policy in (("supervised", load_policy(PAPER.name)), ("reinforced", reinforced)):

@@ -25,8 +25,9 @@ def main() -> None:
     photos = (shared / "photos/bsds500/train", shared / "photos/bsds500/test", shared / "coco/images")
     for editor in (PAPER, PHOTO):
         for algorithm in ("response", "pretrain"):
-            folder = options.runs / f"{editor.name.replace(':', '-')}-{algorithm}"
-            job = EditTraining(photos, folder, editor, algorithm=algorithm, resume=folder.exists())
+            folder = options.runs / editor.name.replace(":", "-")
+            resume = (folder / algorithm).exists()
+            job = EditTraining(photos, folder, editor, algorithm=algorithm, resume=resume)
             print(editor.name, algorithm, train_edit(job, print), flush=True)
 
 

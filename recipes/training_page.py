@@ -1,6 +1,6 @@
 """The page of training curves: ``docs/results/training.md``, ``.json`` and ``.png`` from the logs of finished runs.
 
-    python recipes/training_page.py "chain:paper policy=runs/edit/chain-paper-pretrain" ... --out docs/results
+    python recipes/training_page.py "chain:paper policy=runs/edit/chain-paper/pretrain" ... --out docs/results
 
 Every argument is ``TITLE=RUN FOLDER``; TITLE ends in ``policy`` or ``response``.
 """

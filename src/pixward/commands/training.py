@@ -46,7 +46,8 @@ class EditTraining:
 
     Attributes:
         photos: folders of photos.
-        out: the run folder; the weights land there as ``policy.safetensors`` or ``response.safetensors``.
+        out: where the weights land, as ``policy.safetensors``, ``response.safetensors`` or ``reinforced.safetensors``;
+            log and checkpoint lie in a folder of the algorithm's name inside, so that one editor's networks share it.
         editor: what is learnt.
         algorithm: ``pretrain``, ``response`` or ``td3``.
         steps: updates; None for the algorithm's own number.
@@ -82,7 +83,7 @@ def train_edit(job: EditTraining, watch: Watch) -> Path:
     except (FileNotFoundError, OSError) as error:
         raise PixwardError(f"cannot read training photos: {error}") from None
     trainers = {"pretrain": _pretrain, "response": _response, "td3": _td3}
-    with Run(job.out, resume=job.resume) as run:
+    with Run(job.out / job.algorithm, resume=job.resume) as run:
         return trainers[job.algorithm](job, bank, run, watch)
 
 

@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pixward.image import from_tensor, load, to_tensor
+
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"}
 
 
@@ -38,7 +40,7 @@ def tile_bank(files: Sequence[Path], *, side: int = 48, tiles: int = 12, preview
     rng = np.random.default_rng(seed)
     out = np.empty((len(files) * tiles, side, side, 3), np.uint8)
     for i, path in enumerate(files):
-        image = Image.open(path).convert("RGB")
+        image = Image.fromarray(from_tensor(to_tensor(load(path).pixels), 8))
         scale = preview / max(image.size)
         size = (max(side, round(image.width * scale)), max(side, round(image.height * scale)))
         image = image.resize(size, Image.Resampling.BOX)
