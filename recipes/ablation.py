@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -56,15 +55,12 @@ def measure(name: str, features: tuple[str, ...], shared: Path, runs: Path) -> d
     job = EditTraining(
         photos, folder, PAPER, steps=UPDATES, seed=SEED, resume=(folder / "pretrain").exists(), features=features
     )
-    started = time.monotonic()
     policy = load_policy(train_edit(job, print))
-    minutes = (time.monotonic() - started) / 60
     mean = held_out(policy, shared, RADIUS)
     print(name, mean.round(2), flush=True)
     return {
         "name": name,
         "features": list(features),
-        "minutes": round(minutes, 1),
         "updates": read_log(folder / "pretrain" / "log.jsonl")[-1]["step"],
         "photos": PHOTOS,
         "radius": RADIUS,

@@ -106,7 +106,6 @@ def test_ablation_is_included_where_it_is_there(settings: EditBenchSettings) -> 
         {
             "name": "all",
             "features": ["dual path", "history"],
-            "minutes": 20,
             "updates": 900,
             "psnr_at": {"10": 40, "5": 39},
         }
@@ -114,8 +113,8 @@ def test_ablation_is_included_where_it_is_there(settings: EditBenchSettings) -> 
     (settings.out / "ablation.json").write_text(json.dumps(rows))
     write_page(result, settings.out)
     text = (settings.out / "edit.md").read_text()
-    assert "| policy | features | minutes | updates | 5 renders | 10 renders |" in text
-    assert "| all | dual path, history | 20 | 900 | 39.00 | 40.00 |" in text
+    assert "| policy | features | updates | 5 renders | 10 renders |" in text
+    assert "| all | dual path, history | 900 | 39.00 | 40.00 |" in text
 
 
 @pytest.mark.parametrize("text", ["{", '{"name": 1}', '[{"name": "all"}]'])

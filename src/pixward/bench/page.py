@@ -262,7 +262,7 @@ budget of {settings["renders"]}, {settings["jobs"]} at a time: until the k-th re
 
 
 def read_ablation(path: Path) -> list[Json] | None:
-    """``ablation.json``: ``[{"name", "features", "minutes", "updates", "psnr_at": {"1": dB, ...}}, ...]`` or None.
+    """``ablation.json``: ``[{"name", "features", "updates", "psnr_at": {"1": dB, ...}}, ...]`` or None.
 
     Raises:
         PixwardError: the file is there and is something else.
@@ -272,9 +272,9 @@ def read_ablation(path: Path) -> list[Json] | None:
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
         for row in rows:
-            row["name"], row["features"], row["minutes"], row["updates"], row["psnr_at"].items()
+            row["name"], row["features"], row["updates"], row["psnr_at"].items()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        want = '[{"name", "features", "minutes", "updates", "psnr_at": {"1": dB}}]'
+        want = '[{"name", "features", "updates", "psnr_at": {"1": dB}}]'
         raise PixwardError(f"{path} is not an ablation, {want}: {error}") from None
     return list(rows)
 
@@ -287,9 +287,12 @@ def _ablation(rows: Sequence[Json] | None) -> str:
     for row in rows:
         features = row["features"] if isinstance(row["features"], str) else ", ".join(map(str, row["features"]))
         values = [f"{row['psnr_at'][mark]:.2f}" if mark in row["psnr_at"] else "" for mark in marks]
-        lines.append([row["name"], features, f"{row['minutes']:g}", f"{row['updates']}", *values])
-    head = ["policy", "features", "minutes", "updates", *(f"{mark} renders" for mark in marks)]
-    return "Mean PSNR in dB after so many renders, each trained equally long:\n\n" + _table(head, lines)
+        lines.append([row["name"], features, f"{row['updates']}", *values])
+    head = ["policy", "features", "updates", *(f"{mark} renders" for mark in marks)]
+    return (
+        "Mean PSNR in dB after so many renders, each trained for as many updates (`recipes/ablation.py`, which says how):\n\n"
+        + _table(head, lines)
+    )
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
