@@ -38,7 +38,7 @@ def test_links_and_named_files_exist(page: str) -> None:
     for name in re.findall(r"`([a-z_/0-9]+/[a-z_0-9]+\.py)`", text):
         if not (ROOT / name).exists() and not (ROOT / "src" / "pixward" / name).exists():
             missing.append(name)
-    assert not [name for name in missing if not name.endswith("results/edit.md")]
+    assert not missing
 
 
 def test_the_readme_names_every_slider_and_strategy() -> None:

@@ -290,8 +290,8 @@ def _ablation(rows: Sequence[Json] | None) -> str:
         lines.append([row["name"], features, f"{row['updates']}", *values])
     head = ["policy", "features", "updates", *(f"{mark} renders" for mark in marks)]
     return (
-        "Mean PSNR in dB after so many renders, each trained for as many updates (`recipes/ablation.py`, which says how):\n\n"
-        + _table(head, lines)
+        "Mean PSNR in dB after so many renders, each trained for as many updates "
+        "(`recipes/ablation.py`, which says how):\n\n" + _table(head, lines)
     )
 
 

@@ -34,7 +34,7 @@ def plot_goal_set(name: str, goal: Mapping[str, Any], path: Path) -> None:
     except ImportError:
         raise PixwardError("curves need matplotlib: pip install 'pixward[bench]'") from None
 
-    figure = Figure(figsize=(8, 4.8), layout="constrained")
+    figure = Figure(figsize=(9.5, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     untouched, last = None, 1
@@ -59,7 +59,7 @@ def plot_goal_set(name: str, goal: Mapping[str, Any], path: Path) -> None:
     axes.set_xlim(1, max(last, 1.1))
     axes.set(xlabel="renders", ylabel="PSNR to the goal, dB", title=f"{name}: mean, band from 5th to 95th percentile")
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=8, loc="upper left")
+    axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     path.parent.mkdir(parents=True, exist_ok=True)
     # No metadata: the same figures give the same file.
     save_atomic(path, lambda part: figure.savefig(part, format="png", dpi=110, metadata={"Software": None}), force=True)
