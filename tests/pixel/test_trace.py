@@ -44,6 +44,14 @@ def test_reading(net, noisy):
     assert trace.changes() == pytest.approx(expected)
 
 
+def test_one_item_of_a_batch(net, noisy):
+    both = improve(net, torch.cat([noisy, noisy + 0.2]), 2)
+    alone = improve(net, noisy + 0.2, 2)
+    item = both.item(1)
+    assert torch.equal(item.maps, alone.maps) and torch.equal(item.result, alone.result)
+    assert item.shares() == alone.shares() != both.shares()
+
+
 def test_psnr_per_step_is_scored_in_8_bit(net, noisy):
     clean = torch.rand(noisy.shape, generator=torch.Generator().manual_seed(1))
     trace = improve(net, noisy, 2)

@@ -38,6 +38,11 @@ class Trace:
             image = self.actions.apply(image, chosen)
             yield image
 
+    def item(self, index: int) -> Trace:
+        """The same for one image of the batch."""
+        part = slice(index, index + 1)
+        return Trace(self.actions, self.start[part], self.maps[:, part], self.result[part])
+
     def shares(self) -> list[dict[str, float]]:
         """For each step the share of pixels that took each action, by name; each adds up to 1."""
         total = self.maps[0].numel()
