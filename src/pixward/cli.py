@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from pixward import __version__
-from pixward.commands import bench_edit, match, render, sliders, train_edit
+from pixward.commands import bench_edit, match, pixel_denoise, pixel_import, render, sliders, train_edit
 from pixward.errors import PixwardError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -30,13 +30,17 @@ app = typer.Typer(
 )
 train = typer.Typer(rich_markup_mode=None, help="Train the networks that find settings.", no_args_is_help=True)
 bench = typer.Typer(rich_markup_mode=None, help="Measure, and write the figures down.", no_args_is_help=True)
+pixel = typer.Typer(rich_markup_mode=None, help="Let every pixel pick its own filters (PixelRL).", no_args_is_help=True)
 app.add_typer(train, name="train")
 app.add_typer(bench, name="bench")
+app.add_typer(pixel, name="pixel")
 app.command("match")(match.command)
 app.command("render")(render.command)
 app.command("sliders")(sliders.command)
 train.command("edit")(train_edit.command)
 bench.command("edit")(bench_edit.command)
+pixel.command("import")(pixel_import.command)
+pixel.command("denoise")(pixel_denoise.command)
 
 
 def _version(wanted: bool) -> None:

@@ -71,11 +71,11 @@ def load(path: str | Path) -> Photo:
     if pixels.dtype == np.float32:
         pixels = pixels.clip(0, 1)
         alpha = None if alpha is None else alpha.clip(0, 1)
-    pixels = _upright(pixels, orientation)
-    return Photo(pixels, None if alpha is None else _upright(alpha, orientation), tags, file.icc, path)
+    pixels = upright(pixels, orientation)
+    return Photo(pixels, None if alpha is None else upright(alpha, orientation), tags, file.icc, path)
 
 
-def _upright(array: np.ndarray, orientation: int) -> np.ndarray:
+def upright(array: np.ndarray, orientation: int) -> np.ndarray:
     """Undo an EXIF orientation (EXIF 2.32, tag 0x0112): 5 to 8 have rows and columns swapped."""
     if orientation >= 5:
         array = array.swapaxes(0, 1)

@@ -21,9 +21,12 @@ def rollout(env: Env, policy: Policy, batch: State) -> Rollout:
     state = env.reset(batch)
     states, actions, rewards = [], [], []
     for _ in range(env.horizon):
-        states.append(state)
         action = policy.sample(state)
+        # A recurrent policy's memory is part of the state it decides in, so that `evaluate` needs nothing else.
+        state = {**{key: torch.zeros_like(value) for key, value in action.memory.items()}, **state}
+        states.append(state)
         state, reward = env.step(state, action.value)
+        state = {**state, **action.memory}
         if not reward.shape == action.log_prob.shape == action.baseline.shape:
             raise ValueError(
                 f"reward {tuple(reward.shape)}, log_prob {tuple(action.log_prob.shape)} and baseline "

@@ -8,7 +8,7 @@ one decision: ``()`` where one action is taken per image, ``(H, W)`` where every
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -28,11 +28,14 @@ class Action:
         value: the action itself, ``(B, *P, ...)``.
         log_prob: log-probability of ``value``, ``(B, *P)``; zeros for a deterministic policy.
         baseline: the policy's own estimate of the return, ``(B, *P)``; zeros where it has none.
+        memory: what a recurrent policy wants to find in the next state, beside what the environment puts there; every
+            value ``(B, ...)``. A memory begins as zeros.
     """
 
     value: Tensor
     log_prob: Tensor
     baseline: Tensor
+    memory: State = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

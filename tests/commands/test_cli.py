@@ -17,7 +17,15 @@ from pixward import __version__, cli
 from pixward.editors.chain import PAPER, PHOTO
 
 COMMAND = [sys.executable, "-m", "pixward.cli"]
-COMMANDS = [("match",), ("render",), ("sliders",), ("train", "edit"), ("bench", "edit")]
+COMMANDS = [
+    ("match",),
+    ("render",),
+    ("sliders",),
+    ("train", "edit"),
+    ("bench", "edit"),
+    ("pixel", "import"),
+    ("pixel", "denoise"),
+]
 
 
 def test_importing_the_command_line_is_light():

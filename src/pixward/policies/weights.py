@@ -49,10 +49,19 @@ def find_weights(name: str | Path, kind: str) -> Path | None:
     return Path(str(shipped)) if shipped.is_file() else None
 
 
-def save_weights(path: Path, tensors: Mapping[str, Tensor], kind: str, settings: Mapping[str, Any]) -> None:
-    """Write ``tensors`` in half precision, which the networks here do not notice, with ``settings`` in the header."""
+def save_weights(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    kind: str,
+    settings: Mapping[str, Any],
+    dtype: torch.dtype = torch.float16,
+) -> None:
+    """Write ``tensors`` as ``dtype``, with ``settings`` in the header.
+
+    Half precision is what networks that predict sliders do not notice.
+    """
     from safetensors.torch import save_file
 
-    half = {key: value.detach().to("cpu", torch.float16).contiguous() for key, value in tensors.items()}
+    stored = {key: value.detach().to("cpu", dtype).contiguous() for key, value in tensors.items()}
     header = {"kind": kind, "settings": json.dumps(dict(settings))}
-    save_atomic(path, lambda part: save_file(half, str(part), header), force=True)
+    save_atomic(path, lambda part: save_file(stored, str(part), header), force=True)
