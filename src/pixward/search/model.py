@@ -12,17 +12,14 @@ Broyden's rank-one update (Broyden 1965).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import numpy as np
 import torch
+from scipy.optimize import lsq_linear
 from torch import Tensor
 
 from pixward.policies.nets import grid_points
 from pixward.policies.response import Response, pixel_features
 from pixward.search.problem import Problem
-
-if TYPE_CHECKING:
-    import numpy as np
 
 POINTS = 28
 """Side of the grid of pixels that is fitted: with 28 * 28 * 3 equations for a dozen sliders, more change nothing."""
@@ -151,9 +148,6 @@ def box_step(normal: Tensor, gradient: Tensor, low: Tensor, high: Tensor) -> Ten
     Solved exactly as a bounded linear least-squares problem (scipy's BVLS), since clipping a free step onto the box
     leaves the other sliders where only the clipped one made sense.
     """
-    import numpy as np
-    from scipy.optimize import lsq_linear
-
     matrix, vector, least, most = (value.double().cpu().numpy() for value in (normal, gradient, low, high))
     upper = _root(matrix)
     wanted = np.linalg.solve(upper.T, -vector)
@@ -167,8 +161,6 @@ def _root(matrix: np.ndarray) -> np.ndarray:
 
     Two sliders that do the same make it singular, and float32 sums put it a little below: 1e-10 is then too little.
     """
-    import numpy as np
-
     unit = np.trace(matrix) / len(matrix) * np.eye(len(matrix))
     for share in (1e-10, 1e-7, 1e-5):
         try:
