@@ -64,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     With ``PIXWARD_DEBUG=1`` an error also shows its traceback.
     """
     _interrupted.clear()
+    # OpenMP's threads wait by spinning: with another busy program on the machine a search of 3 s took 100 s.
+    # It is read when torch is imported, which no command has done yet; a value of the user's own stays.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Libraries warn programmers; a person is told what pixward itself has to say.
     warnings.simplefilter("ignore")
     warnings.filterwarnings("always", module="pixward")

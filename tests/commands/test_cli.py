@@ -45,6 +45,15 @@ def test_help_answers_within_half_a_second():
     assert min(seconds() for _ in range(5)) < 0.5
 
 
+@pytest.mark.parametrize(("own", "kept"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_do_not_spin_while_they_wait(pixward: Pixward, monkeypatch: pytest.MonkeyPatch, own, kept: str):
+    monkeypatch.setenv("OMP_WAIT_POLICY", own or "")
+    if own is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    assert pixward("--version").code == 0
+    assert os.environ["OMP_WAIT_POLICY"] == kept
+
+
 def test_version(pixward: Pixward):
     done = pixward("--version")
     assert (done.code, done.out, done.err) == (0, f"pixward {__version__}\n", "")
