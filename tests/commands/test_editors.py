@@ -95,5 +95,6 @@ def test_an_editor_that_changes_the_photo_at_its_defaults_says_so(pixward: Pixwa
     done = pixward(*arguments, "--strategy", "random", "--renders", "2")
     assert done.code == 0, done.err
     assert "own_editors:dark changes the photo even at its defaults" in done.out
+    assert "2 renders in" in done.out
     told = json.loads(pixward(*arguments, "--strategy", "random", "--renders", "2", "--json").out)
     assert told["distance"]["psnr"] < told["source_distance"]["psnr"] == 100

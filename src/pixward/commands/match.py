@@ -239,7 +239,8 @@ def _print_table(job: Job, result: MatchResult, seconds: float, space: ParamSpac
         words = f"The photo itself is nearer to the goal than any render, but cannot be had: {reason}."
         console.print(words, soft_wrap=True)
     console.print(str(result.unreached["sentence"]), soft_wrap=True)
-    timing = f"{result.renders} renders in {result.seconds:.1f} s, full-size render in {seconds:.1f} s"
+    count = "1 render" if result.renders == 1 else f"{result.renders} renders"
+    timing = f"{count} in {result.seconds:.1f} s, full-size render in {seconds:.1f} s"
     console.print(timing, style="dim")
     for path in job.outputs.paths():
         # A file name may hold brackets, which rich would read as markup, or bytes that are no text.
