@@ -23,6 +23,7 @@ from pixward.bench.settings import BUDGETS, EditBenchSettings, GoalSet, parse_go
 from pixward.bench.units import Key, UnitFile
 from pixward.commands.editors import load_editor
 from pixward.data.teacher import Teacher
+from pixward.editors.strips import one_thread
 from pixward.errors import PixwardError
 from pixward.search.problem import Problem, Solver
 from pixward.types import Editor
@@ -137,7 +138,7 @@ def do_units(settings: EditBenchSettings, files: list[Path], keys: list[Key]) ->
     shared = [] if settings.jobs == 1 else [key for key in keys if not key.timed]
     if shared:
         yield from _in_processes(settings, files, shared)
-    with _one_thread():
+    with one_thread():
         worker, warm = Worker(settings, files), set()
         for key in alone:
             if key.timed and (key.goals, key.strategy) not in warm:
@@ -158,16 +159,6 @@ def _in_processes(settings: EditBenchSettings, files: list[Path], keys: list[Key
                 yield futures[future], future.result()
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -24,13 +24,19 @@ def own_threads() -> Iterator[None]:
 
     A process has one such setting, which new threads take over: hence one render at a time.
     """
-    with _one_render:
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+    with _one_render, one_thread():
+        yield
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Give torch one thread for the time being."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def each_strip(height: int, rows: int, threads: int, worker: Callable[[], Callable[[int, int], None]]) -> None:

@@ -1,10 +1,10 @@
 """The goal-conditioned policy: looks at the photo, its current render and the goal, and sets every slider.
 
 After RLPixTuner (NeurIPS 2024, section 3.2): dual-path features, photo statistics of render and goal, and the history
-of past actions and distances. Two things differ, both measured in docs/results/edit.md. The local path reads single
-pixels (photo, render and goal are aligned, so each pixel is one equation about the sliders) instead of 8x8 feature
-maps. And the decision is a correction whose size follows the distance that is left, so that a good setting gets better
-instead of being guessed anew.
+of past actions and distances; docs/results/edit.md has an ablation of the three. Two things differ from the paper, and
+neither has been ablated by itself. The local path reads single pixels (photo, render and goal are aligned, so each
+pixel is one equation about the sliders) instead of 8x8 feature maps. And the decision is a correction whose size
+follows the distance that is left, so that a good setting gets better instead of being guessed anew.
 """
 
 from __future__ import annotations

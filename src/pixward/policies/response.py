@@ -2,8 +2,8 @@
 
 One small network per editor, trained on nothing but renders, takes a pixel with its surroundings and all sliders and
 returns the rendered pixel. On its own it is a rough proxy (Tseng et al. 2019 optimise through such a network and stop
-there). Here it only supplies *derivatives* and predicted differences; real renders correct it, so its error slows the
-search down but cannot mislead it (output space mapping, Bandler et al. 2004).
+there). Here it only supplies *derivatives* and predicted differences; real renders correct it (output space mapping,
+Bandler et al. 2004), so its error costs renders, and only what was really rendered counts as a result.
 """
 
 from __future__ import annotations
