@@ -1,0 +1,178 @@
+"""Denoisers side by side on BSD68: PixelRL's weights, pixward's own, and what else one would use.
+
+    python benchmarks/pixel_denoise.py
+
+About two and a half hours on one idle core, most of it for the authors' weights. Needs the authors' weights, DnCNN,
+IRCNN and BSD68 (which pixward does not ship) and the extras "bench" and "pixel". All methods get the same noisy arrays,
+drawn from the seed, neither clipped nor rounded; clipping and rounding is for scoring only. Slow methods see all images
+at sigma 25 and every fourth one at other sigmas. Every finished image is kept in runs/pixel_denoise.jsonl: started
+again, the script goes on where it was stopped. With --methods only those named are run; the figures of the others are
+taken from the log, and from pixel_denoise.json if that run is over. Writes pixel_denoise.json; pixel_page.py writes the
+page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import denoisers
+import numpy as np
+import torch
+from denoisers import Denoise, Log, images_of, pair, scores, timed
+
+from pixward.bench.provenance import commit, hardware, today
+from pixward.files import save_text
+from pixward.metrics.image import ssim
+from pixward.pixel.trace import rounded
+
+SIGMAS = (15, 25, 35, 50)
+OWN = {  # method: weights, by name or file; one line for each
+    "ours: noise": "noise",
+    "ours: noise-25": "noise-25",
+    "ours: denoiser": "denoiser",
+}
+EVERY = 4
+"""A slow method at a sigma other than 25 sees every fourth image."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """How to make a denoiser for a noise, which noises it is for, and whether it is slow."""
+
+    make: Callable[[Path, int], Denoise]
+    sigmas: tuple[int, ...] = SIGMAS
+    slow: bool = False
+
+
+def authors(name: str) -> Method:
+    return Method(lambda data, _: denoisers.policy(denoisers.authors_policy(data, name)), slow=True)
+
+
+def own(weights: str) -> Method:
+    return Method(lambda _, sigma: denoisers.own_policy(weights, sigma))
+
+
+METHODS = {
+    "as it comes": Method(lambda *_: denoisers.identity),
+    "random actions": Method(lambda *_: denoisers.at_random),
+    "best uniform action": Method(lambda *_: denoisers.identity),  # replaced below: it sees the clean image
+    "NL means": Method(lambda _, sigma: denoisers.nl_means(sigma)),
+    "BM3D": Method(lambda _, sigma: denoisers.bm3d(sigma), slow=True),
+    "IRCNN": Method(denoisers.ircnn, (15, 25, 50), slow=True),
+    "IRCNN-25": Method(lambda data, _: denoisers.ircnn(data, 25), (15, 35, 50), slow=True),
+    "DnCNN": Method(denoisers.dncnn, (15, 25, 50), slow=True),
+    "DnCNN-25": Method(lambda data, _: denoisers.dncnn(data, 25), (15, 35, 50), slow=True),
+    "PixelRL plain": authors("plain"),
+    "PixelRL convGRU+RMC": authors("convGRU+RMC"),
+    "PixelRL convGRU": authors("convGRU"),
+    **{name: own(weights) for name, weights in OWN.items()},
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is measured: images, where from, and the seed of the noise."""
+
+    images: Sequence[Path]
+    data: Path
+    seed: int
+
+    def of(self, method: str, sigma: int) -> list[tuple[int, Path]]:
+        """The images, with their places in BSD68, that a method is to see."""
+        all_of_them = list(enumerate(self.images))
+        return all_of_them[::EVERY] if METHODS[method].slow and sigma != 25 else all_of_them
+
+
+def measure(log: Log, task: Task, method: str, sigma: int) -> None:
+    denoise, now = None, commit()
+    for index, path in task.of(method, sigma):
+        if (method, sigma, path.stem) in log.rows:
+            continue
+        clean, noisy = pair(path, index, task.seed, sigma)
+        denoise = denoise or METHODS[method].make(task.data, sigma)
+        run = denoisers.best_uniform(clean) if method == "best uniform action" else denoise
+        steps, cpu, wall = timed(run, noisy)
+        row = {"method": method, "sigma": sigma, "image": path.stem, "psnr": scores(steps, clean)}
+        likeness = round(float(ssim(rounded(steps[-1]), rounded(clean))), 5)
+        log.keep({**row, "ssim": likeness, "cpu_s": round(cpu, 4), "wall_s": round(wall, 4), "commit": now})
+        print(method, sigma, path.stem, row["psnr"][-1], f"{cpu:.1f} s", flush=True)
+
+
+def summary(log: Log, task: Task, method: str, sigma: int) -> dict | None:
+    """One row of the result, or None where an image is still to be done."""
+    wanted = [path.stem for _, path in task.of(method, sigma)]
+    rows = [log.rows[method, sigma, stem] for stem in wanted if (method, sigma, stem) in log.rows]
+    if len(rows) < len(wanted):
+        return None
+    final = [row["psnr"][-1] for row in rows]
+    shared = {path.stem for path in task.images[::EVERY]}
+    steps = zip(*(row["psnr"] for row in rows), strict=True)
+    return {
+        "method": method,
+        "sigma": sigma,
+        "images": len(rows),
+        "psnr": round(statistics.fmean(final), 3),
+        "psnr_every_fourth": round(statistics.fmean(row["psnr"][-1] for row in rows if row["image"] in shared), 3),
+        "psnr_5th_percentile": round(float(np.percentile(final, 5)), 3),
+        "ssim": round(statistics.fmean(row["ssim"] for row in rows), 4),
+        "cpu_s": round(statistics.fmean(row["cpu_s"] for row in rows), 3),
+        "psnr_per_step": [round(statistics.fmean(step), 3) for step in steps],
+        "commit": ", ".join(sorted({row["commit"] for row in rows})),
+    }
+
+
+def result_of(log: Log, task: Task, before: list[dict]) -> dict:
+    """Everything measured so far; rows of an earlier run stay where the log does not hold their images."""
+    earlier = {(row["method"], row["sigma"]): row for row in before}
+    rows = []
+    for sigma in SIGMAS:
+        for method in METHODS:
+            row = summary(log, task, method, sigma) if sigma in METHODS[method].sigmas else None
+            row = row or earlier.get((method, sigma))
+            rows += [row] if row else []
+    return {**log.run, "rows": rows, "notes": []}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    parser.add_argument("--log", type=Path, default=Path("runs/pixel_denoise.jsonl"))
+    parser.add_argument("--methods", help="some of them, with commas between; all if not given")
+    parser.add_argument("--sigmas", default=",".join(map(str, SIGMAS)), help="with commas between")
+    parser.add_argument("--images", type=int, default=68, help="how many, from the first")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    args.methods = args.methods.split(",") if args.methods else list(METHODS)
+    args.sigmas = [int(sigma) for sigma in args.sigmas.split(",")]
+    for name in args.methods:
+        if name not in METHODS:
+            parser.error(f"there is no method {name!r}; choose from: {', '.join(METHODS)}")
+    return args
+
+
+def main() -> None:
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    task = Task(images_of(args.data)[: args.images], args.data, args.seed)
+    origin = {"command": "python benchmarks/pixel_denoise.py", "seed": args.seed, "threads": args.threads}
+    run = {**origin, "commit": commit(), "date": today(), "hardware": hardware()}
+    log = Log(args.log, run, ("method", "sigma", "image"))
+    for method in args.methods:
+        for sigma in args.sigmas:
+            if sigma in METHODS[method].sigmas:
+                measure(log, task, method, sigma)
+    target = args.out / "pixel_denoise.json"
+    before = json.loads(target.read_text())["rows"] if target.exists() else []
+    args.out.mkdir(parents=True, exist_ok=True)
+    save_text(target, json.dumps(result_of(log, task, before), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
