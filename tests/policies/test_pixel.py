@@ -26,29 +26,29 @@ def conv(x, layer):
 def paper(net, image, h):
     """The network as the paper draws it, six GRU kernels and all: logits, value, next memory."""
     x = image
-    for layer in net.shared:
+    for layer in net.net.shared:
         x = conv(x, layer).relu()
     p, v = x, x
-    for layer in net.policy:
+    for layer in net.net.policy:
         p = conv(p, layer).relu()
-    for layer in net.value[:2]:
+    for layer in net.net.worth[:2]:
         v = conv(v, layer).relu()
-    if net.gru is not None:
+    if net.net.gru is not None:
         n = net.settings.width
-        gates, candidate = net.gru.gates.weight, net.gru.candidate.weight
+        gates, candidate = net.net.gru.gates.weight, net.net.gru.candidate.weight
         wz, uz, wr, ur = gates[:n, :n], gates[:n, n:], gates[n:, :n], gates[n:, n:]
         w, u = candidate[:, :n], candidate[:, n:]
         z = torch.sigmoid(F.conv2d(p, wz, padding=1) + F.conv2d(h, uz, padding=1))
         g = torch.sigmoid(F.conv2d(p, wr, padding=1) + F.conv2d(h, ur, padding=1))
         new = torch.tanh(F.conv2d(p, w, padding=1) + F.conv2d(g * h, u, padding=1))
         p = h = (1 - z) * h + z * new
-    return conv(p, net.head), conv(v, net.value[2])[:, 0], h
+    return conv(p, net.net.head), conv(v, net.net.worth[2])[:, 0], h
 
 
 def test_dilations_and_size_are_the_papers():
     net = PixelPolicy(PixelSettings(recurrent=True))
-    assert [layer.dilation[0] for layer in (*net.shared, *net.policy)] == [1, 2, 3, 4, 3, 2]
-    assert [layer.dilation[0] for layer in net.value] == [3, 2, 1]
+    assert [layer.dilation[0] for layer in (*net.net.shared, *net.net.policy)] == [1, 2, 3, 4, 3, 2]
+    assert [layer.dilation[0] for layer in net.net.worth] == [3, 2, 1]
     assert sum(weight.numel() for weight in net.parameters()) == 486_090
     assert sum(weight.numel() for weight in PixelPolicy(PixelSettings()).parameters()) == 264_906
 
@@ -148,7 +148,7 @@ def test_round_trip_keeps_single_precision(tmp_path):
     again = load_pixel_policy(tmp_path / "p.safetensors")
     assert again.settings == net.settings and not again.training
     assert all(torch.equal(value, again.state_dict()[key]) for key, value in net.state_dict().items())
-    tensors.pop("head.bias")
+    tensors.pop("net.head.bias")
     save_pixel_policy(tmp_path / "short.safetensors", net.settings, tensors)
     with pytest.raises(ValueError, match=r"short.safetensors does not fit this version's pixel policy"):
         load_pixel_policy(tmp_path / "short.safetensors")

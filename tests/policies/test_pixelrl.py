@@ -44,14 +44,14 @@ def test_every_array_finds_its_place(tmp_path, kind, count):
     assert sum(value.numel() for value in tensors.values()) == sum(value.size for value in made.values())
     save_pixel_policy(tmp_path / "p.safetensors", settings, tensors)
     net = load_pixel_policy(tmp_path / "p.safetensors")
-    assert torch.equal(net.value[2].bias, torch.from_numpy(made["conv7_V/b"]))
-    assert torch.equal(net.policy[1].weight, torch.from_numpy(made["diconv6_pi/diconv/W"]))
+    assert torch.equal(net.net.worth[2].bias, torch.from_numpy(made["conv7_V/b"]))
+    assert torch.equal(net.net.policy[1].weight, torch.from_numpy(made["diconv6_pi/diconv/W"]))
     if kind == "rmc":
         assert torch.equal(tensors[REWARD_KERNEL], torch.from_numpy(made["conv_R/W"]))
     if kind != "plain":
-        assert torch.equal(net.gru.gates.weight[:64, 64:], torch.from_numpy(made["conv7_Uz/W"]))
-        assert torch.equal(net.gru.gates.weight[64:, :64], torch.from_numpy(made["conv7_Wr/W"]))
-        assert torch.equal(net.gru.candidate.weight[:, 64:], torch.from_numpy(made["conv7_U/W"]))
+        assert torch.equal(net.net.gru.gates.weight[:64, 64:], torch.from_numpy(made["conv7_Uz/W"]))
+        assert torch.equal(net.net.gru.gates.weight[64:, :64], torch.from_numpy(made["conv7_Wr/W"]))
+        assert torch.equal(net.net.gru.candidate.weight[:, 64:], torch.from_numpy(made["conv7_U/W"]))
 
 
 def test_sigma_and_steps_can_be_given(tmp_path):
@@ -73,7 +73,7 @@ def broken(change):
         (lambda made: made.pop("conv1/W"), "is not a PixelRL model: it lacks conv1/W"),
         (lambda made: made.pop("conv7_Uz/W"), "it lacks conv7_Uz/W"),
         (lambda made: made.update(extra=np.zeros(3)), "it also holds extra"),
-        (lambda made: made.update({"conv1/W": np.zeros((64, 3, 3, 3))}), "does not fit: shared.0.weight is"),
+        (lambda made: made.update({"conv1/W": np.zeros((64, 3, 3, 3))}), "does not fit: net.shared.0.weight is"),
         (lambda made: made.update({"conv7_Wz/W": np.zeros((64, 32, 3, 3))}), "conv7_Wz/W is"),
         (lambda made: made.update({"conv1/b": np.full(64, np.nan)}), "is damaged: conv1/b holds NaN"),
         (lambda made: made.update({"conv1/b": np.zeros(64, int)}), "conv1/b holds int64, not floats"),

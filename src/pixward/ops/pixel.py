@@ -23,10 +23,18 @@ class PixelAction:
     Attributes:
         name: short and plain, unique in its set; how people name it.
         apply: ``(B, C, H, W) -> (B, C, H, W)``, the image in which every pixel does it.
+        reach: how many pixels away something can be and still sway the result at a pixel.
+        conditional: whether ``apply`` takes the condition ``(B, K, H, W)``, or None, as its second argument.
     """
 
     name: str
-    apply: Callable[[Tensor], Tensor]
+    apply: Callable[..., Tensor]
+    reach: int = 2
+    conditional: bool = False
+
+    def __call__(self, image: Tensor, condition: Tensor | None) -> Tensor:
+        """``apply``, with the condition where it takes one."""
+        return self.apply(image, condition) if self.conditional else self.apply(image)
 
 
 @dataclass(frozen=True)
@@ -63,10 +71,16 @@ class ActionSet:
             raise ValueError(f"there is no action {name!r}; choose from: {', '.join(self.names)}")
         return self.names.index(str(name))
 
-    def apply(self, image: Tensor, action: Tensor) -> Tensor:
+    @property
+    def reach(self) -> int:
+        """The largest reach of its actions, in pixels."""
+        return max(action.reach for action in self.actions)
+
+    def apply(self, image: Tensor, action: Tensor, condition: Tensor | None = None) -> Tensor:
         """Every pixel of ``image`` ``(B, C, H, W)`` takes its own ``action``, ``(B, H, W)`` integers.
 
-        All actions read the image as it was before the step. Filters that no pixel chose are not computed.
+        ``condition``, ``(B, K, H, W)``, is for actions that read one. All actions read the image as it was before the
+        step. Filters that no pixel chose are not computed.
 
         Raises:
             ValueError: shapes that do not fit, or an index that is no action.
@@ -82,7 +96,7 @@ class ActionSet:
         chosen = action.unsqueeze(1)
         result = image
         for index in (index for index, count in enumerate(counts) if count):
-            result = torch.where(chosen == index, self.actions[index].apply(image), result)
+            result = torch.where(chosen == index, self.actions[index](image, condition), result)
         return result
 
     def counts(self, action: Tensor) -> list[int]:
@@ -96,9 +110,9 @@ class ActionSet:
             raise ValueError(f"unknown action {_stranger(action, len(self))}: {self.name} has 0 to {len(self) - 1}")
         return [int(count) for count in counts[1:]]
 
-    def outcomes(self, image: Tensor) -> Tensor:
+    def outcomes(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
         """What each action would make of the whole image, ``(B, A, C, H, W)``."""
-        return torch.stack([action.apply(image) for action in self.actions], 1)
+        return torch.stack([action(image, condition) for action in self.actions], 1)
 
 
 def _stranger(action: Tensor, count: int) -> int:
@@ -125,6 +139,11 @@ RESTORE = ActionSet(
     ),
 )
 """PixelRL's denoising and restoration of grey images."""
+
+STOP = "stop"
+"""Name of the action after which a pixel does nothing for the rest of the episode."""
+RESTORE_STOP = ActionSet("restore+stop", 1, (*RESTORE.actions, PixelAction(STOP, _same)))
+"""The same with a way to say that a pixel is done."""
 
 
 def contrast_about_grey(image: Tensor, factor: float) -> Tensor:
@@ -169,5 +188,5 @@ COLOUR = ActionSet(
 )
 """PixelRL's local enhancement of colour images: the authors' 13 actions, with the saturation put right."""
 
-ACTION_SETS = {actions.name: actions for actions in (RESTORE, COLOUR)}
+ACTION_SETS = {actions.name: actions for actions in (RESTORE, RESTORE_STOP, COLOUR)}
 """The built-in sets by name."""

@@ -25,7 +25,8 @@ class Tile:
 def tiles(size: tuple[int, int], halo: int, pixels: int) -> Iterator[Tile]:
     """Tiles of a picture of ``size`` (height, width) that see at most about ``pixels`` pixels each.
 
-    One tile where the picture is that small. Cores are at least as wide as the halo, so a small budget is exceeded.
+    One tile where the picture is that small. All begin at even pixels. Cores are at least as wide as the halo, so a
+    small budget is exceeded.
     """
     height, width = size
     if height * width <= pixels:
@@ -43,10 +44,12 @@ def tiles(size: tuple[int, int], halo: int, pixels: int) -> Iterator[Tile]:
 def _parts(length: int, side: int) -> list[slice]:
     """``length`` in equal parts of about ``side``."""
     count = max(1, -(-length // side))
-    edges = [length * k // count for k in range(count + 1)]
+    # Even, since a network at half the resolution pairs rows and columns from the picture's first one.
+    edges = [length * k // count // 2 * 2 for k in range(count)] + [length]
     return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
 def _grown(part: slice, length: int, halo: int) -> tuple[slice, slice]:
+    halo += halo % 2
     start, stop = max(0, part.start - halo), min(length, part.stop + halo)
     return slice(start, stop), slice(part.start - start, part.stop - start)

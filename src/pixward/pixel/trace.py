@@ -23,25 +23,28 @@ class Trace:
         start: the images before the first step, ``(B, C, H, W)``.
         maps: which action each pixel took in each step, ``(T, B, H, W)``, uint8.
         result: the images after the last step, unclipped.
+        condition: ``(B, K, H, W)``, what the policy was told beside the image, or None.
     """
 
     actions: ActionSet
     start: Tensor
     maps: Tensor
     result: Tensor
+    condition: Tensor | None = None
 
     def images(self) -> Iterator[Tensor]:
         """The images before the first step and after each, ``T + 1`` of ``(B, C, H, W)``, computed again."""
         image = self.start
         yield image
         for chosen in self.maps:
-            image = self.actions.apply(image, chosen)
+            image = self.actions.apply(image, chosen, self.condition)
             yield image
 
     def item(self, index: int) -> Trace:
         """The same for one image of the batch."""
         part = slice(index, index + 1)
-        return Trace(self.actions, self.start[part], self.maps[:, part], self.result[part])
+        known = None if self.condition is None else self.condition[part]
+        return Trace(self.actions, self.start[part], self.maps[:, part], self.result[part], known)
 
     def shares(self) -> list[dict[str, float]]:
         """For each step the share of pixels that took each action, by name; each adds up to 1."""
@@ -90,8 +93,12 @@ class PixelStep:
 
 
 @torch.inference_mode()
-def replay(actions: ActionSet, image: Tensor, maps: Tensor, edits: Edits | None = None) -> Trace:
+def replay(
+    actions: ActionSet, image: Tensor, maps: Tensor, edits: Edits | None = None, condition: Tensor | None = None
+) -> Trace:
     """Do the actions of ``maps`` ``(T, B, H, W)`` to ``image`` ``(B, C, H, W)``, without asking a policy.
+
+    ``condition`` ``(B, K, H, W)`` is for actions that read one.
 
     Raises:
         ValueError: shapes that do not fit, an unknown action, or edits that forbid one: only a policy knows what a
@@ -104,8 +111,8 @@ def replay(actions: ActionSet, image: Tensor, maps: Tensor, edits: Edits | None 
         maps = edits.change(maps)
     start = image
     for chosen in maps:
-        image = actions.apply(image, chosen)
-    return Trace(actions, start, maps, image)
+        image = actions.apply(image, chosen, condition)
+    return Trace(actions, start, maps, image, condition)
 
 
 def rounded(image: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """The policy of system 4: a fully convolutional network that picks an operation for every pixel.
 
-PixelRL (Furuta, Inoue and Yamasaki, AAAI 2019): dilated 3x3 convolutions shared by a policy and a value branch; the
-policy branch may hold a convolutional GRU. The arrangement of the GRU's kernels is ours, and exact: the six of the
-authors are two here, which read input and memory at once.
+PixelRL (Furuta, Inoue and Yamasaki, AAAI 2019). Two networks to choose from: the paper's (``dilated``) and one at half
+the resolution that costs a fifth (``half``). Either may be told more than the image: planes of a ``condition``, such as
+how strong the noise is, or a person's mask.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from pixward.metrics.image import srgb_to_lab
 from pixward.ops.pixel import ACTION_SETS, ActionSet
+from pixward.policies.pixel_dilated import DilatedNet
+from pixward.policies.pixel_half import HalfNet, denoiser_action
 from pixward.policies.weights import load_weights, save_weights
 from pixward.types import Action, State
 
@@ -32,12 +34,17 @@ class PixelSettings:
     """Shape and past of a :class:`PixelPolicy`.
 
     Attributes:
-        actions: name of the :data:`pixward.ops.pixel.ACTION_SETS` that its outputs stand for.
-        recurrent: whether the policy branch holds a ConvGRU.
+        actions: name of the :data:`pixward.ops.pixel.ACTION_SETS` that its outputs stand for; "+denoiser" after it
+            adds the shipped denoiser as the last action.
+        recurrent: whether the policy branch of the dilated network holds a ConvGRU.
         horizon: steps in an episode.
         width: channels of the hidden layers.
         sigma: the noise it was trained on, standard deviation on the scale of 0 to 255; None for none or unknown.
         origin: where the weights are from, in a few words.
+        design: "dilated", the paper's network, or "half".
+        depth: layers of the half network's encoder.
+        condition: planes that the policy reads beside the image.
+        noise: (lowest, highest) sigma that its condition plane may name; None where that is not what it means.
     """
 
     actions: str = "restore"
@@ -46,62 +53,73 @@ class PixelSettings:
     width: int = 64
     sigma: float | None = None
     origin: str = ""
+    design: str = "dilated"
+    depth: int = 10
+    condition: int = 0
+    noise: tuple[float, float] | None = None
 
 
 class PixelPolicy(nn.Module):
-    """``policy(image, memory) -> (logits (B, A, H, W), memory)``.
+    """``policy(image, memory, condition) -> (logits (B, A, H, W), memory)``.
 
     As a :class:`pixward.types.Policy` it reads a :class:`pixward.envs.pixel.PixelEnv` state: ``image``
-    ``(B, C, H, W)`` and, if recurrent, ``memory`` ``(B, width, H, W)``, which counts as zeros where the state has
-    none. :meth:`sample` hands the next memory out as ``Action.memory``; no gradient flows from one step to the next
-    through it, as in the authors' code.
+    ``(B, C, H, W)``; ``condition`` ``(B, K, H, W)`` if its settings ask for one; and what went before: ``memory``
+    ``(B, width, H, W)``, zeros where the state has none, for a recurrent one, ``first``, the image before the first
+    step, for the half network. :meth:`sample` hands the next memory of a recurrent one out as ``Action.memory``.
     """
 
     def __init__(self, settings: PixelSettings) -> None:
-        """Raises ValueError for a set of actions that does not exist."""
+        """Raises ValueError for a set of actions or a design that does not exist."""
         super().__init__()
-        if settings.actions not in ACTION_SETS:
-            raise ValueError(f"there is no action set {settings.actions!r}; choose from: {', '.join(ACTION_SETS)}")
         self.settings = settings
-        self.actions: ActionSet = ACTION_SETS[settings.actions]
-        width = settings.width
-        self.shared = nn.ModuleList(
-            [_dilated(self.actions.channels, width, 1), *(_dilated(width, width, d) for d in (2, 3, 4))]
-        )
-        self.policy = nn.ModuleList([_dilated(width, width, 3), _dilated(width, width, 2)])
-        self.value = nn.ModuleList([_dilated(width, width, 3), _dilated(width, width, 2), _dilated(width, 1, 1)])
-        self.gru = ConvGRU(width) if settings.recurrent else None
-        self.head = _dilated(width, len(self.actions), 1)
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+        self.actions: ActionSet = action_set(settings.actions)
+        shape = (self.actions.channels, len(self.actions), settings.condition, settings.width)
+        self.net: DilatedNet | HalfNet
+        if settings.design == "dilated":
+            self.net = DilatedNet(*shape, settings.recurrent)
+        elif settings.design == "half":
+            self.net = HalfNet(*shape, settings.depth)
+        else:
+            raise ValueError(f"there is no design {settings.design!r}; choose from: dilated, half")
 
     @property
     def reach(self) -> int:
         """How many pixels away something can be and still sway one step of the policy, or of its actions."""
-        return 18 if self.settings.recurrent else 16
+        return max(self.net.reach, self.actions.reach)
 
-    def forward(self, image: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, image: Tensor, memory: Tensor | None = None, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Logits ``(B, A, H, W)`` and the next memory; the value branch is not computed.
 
         Args:
             image: ``(B, C, H, W)``, any floats.
             memory: what the step before returned; None before the first step.
+            condition: ``(B, K, H, W)``, the same at every step.
+
+        Raises:
+            ValueError: another number of condition planes than the settings say.
         """
-        return self._decide(self._trunk(image), memory)
+        shown = self._shown(image, condition)
+        features, _, memory = self.net.look(shown, memory, condition)
+        return self.net.logits(features, shown), memory
+
+    def distribution(self, state: State, memory: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Log-probability of every action ``(B, A, H, W)``, the baseline ``(B, H, W)``, and the next memory.
+
+        ``memory`` is what the step before returned in this very episode, gradients and all; None before the first.
+        """
+        condition = state.get("condition")
+        shown = self._shown(state["image"], condition)
+        features, others, memory = self.net.look(shown, memory, condition)
+        return F.log_softmax(self.net.logits(features, shown), 1), self.net.value(others, shown), memory
 
     def sample(self, state: State) -> Action:
         """One action per pixel: value, log-probability and baseline are all ``(B, H, W)``."""
-        features = self._trunk(state["image"])
-        logits, memory = self._decide(features, state.get("memory"))
-        log_probs = F.log_softmax(logits, 1)
-        # The largest of logits plus Gumbel noise is a draw from their softmax.
-        gumbel = -torch.empty_like(log_probs).exponential_().log()
-        value = (log_probs.detach() + gumbel).argmax(1)
-        kept = {} if memory is None else {"memory": memory.detach()}
-        return Action(value, _picked(log_probs, value), self._baseline(features), kept)
+        log_probs, baseline, memory = self.distribution(state, self._remembered(state))
+        value = draw(log_probs)
+        kept = {"memory": memory.detach()} if self.settings.recurrent and memory is not None else {}
+        return Action(value, _picked(log_probs, value), baseline, kept)
 
     def evaluate(self, states: State, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probability and baseline ``(B, H, W)`` of action maps ``(B, H, W)`` taken earlier."""
@@ -110,62 +128,47 @@ class PixelPolicy(nn.Module):
 
     def log_probs(self, states: State) -> tuple[Tensor, Tensor]:
         """Log-probability of every action, ``(B, A, H, W)``, and the baseline, ``(B, H, W)``."""
-        features = self._trunk(states["image"])
-        logits, _ = self._decide(features, states.get("memory"))
-        return F.log_softmax(logits, 1), self._baseline(features)
+        log_probs, baseline, _ = self.distribution(states, self._remembered(states))
+        return log_probs, baseline
 
-    def _trunk(self, image: Tensor) -> Tensor:
-        """What both branches share. Channels last: on a CPU half as slow again otherwise."""
+    def _remembered(self, state: State) -> Tensor | None:
+        if isinstance(self.net, DilatedNet):
+            return state.get("memory")
+        if "first" not in state:
+            return None
+        condition = state.get("condition")
+        first = self._shown(state["first"], condition)
+        return self.net.look(first, None, condition)[2]
+
+    def _shown(self, image: Tensor, condition: Tensor | None) -> Tensor:
+        planes = 0 if condition is None else condition.shape[1]
+        if planes != self.settings.condition:
+            raise ValueError(f"the policy reads {self.settings.condition} condition planes, got {planes}")
         if self.actions.channels == 3:  # the authors' input for colour: CIE Lab, each channel about [-1, 1]
-            image = srgb_to_lab(image) / image.new_tensor([100, 127, 127]).view(1, 3, 1, 1)
-        x = self.shared[0](image).relu_().contiguous(memory_format=torch.channels_last)
-        for layer in self.shared[1:]:
-            x = layer(x).relu_()
-        return x
-
-    def _decide(self, x: Tensor, memory: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        for layer in self.policy:
-            x = layer(x).relu_()
-        if self.gru is not None:
-            x = memory = self.gru(x, memory)
-        return self.head(x), memory
-
-    def _baseline(self, x: Tensor) -> Tensor:
-        for layer in self.value[:-1]:
-            x = layer(x).relu_()
-        return self.value[-1](x)[:, 0]
+            return srgb_to_lab(image) / image.new_tensor([100, 127, 127]).view(1, 3, 1, 1)
+        return image
 
 
-class ConvGRU(nn.Module):
-    """``h' = (1 - z) h + z tanh(W x + U (g h))`` with gates ``z, g = sigmoid(W x + U h)``; 3x3, no biases.
+def action_set(name: str) -> ActionSet:
+    """The set of :data:`pixward.ops.pixel.ACTION_SETS` by name; "+denoiser" adds the shipped denoiser.
 
-    Attributes:
-        gates: kernels of z, then g, each reading x, then h.
-        candidate: the kernel of the new memory, reading x, then g h.
+    Raises:
+        ValueError: there is none of that name.
     """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.gates = nn.Conv2d(2 * width, 2 * width, 3, padding=1, bias=False)
-        self.candidate = nn.Conv2d(2 * width, width, 3, padding=1, bias=False)
-
-    def forward(self, x: Tensor, memory: Tensor | None) -> Tensor:
-        """The next memory, ``(B, width, H, W)`` like ``x``; ``memory`` None stands for zeros."""
-        width = x.shape[1]
-        if memory is None:  # nothing to forget: neither g nor any U matters
-            z = F.conv2d(x, self.gates.weight[:width, :width], padding=1).sigmoid_()
-            return F.conv2d(x, self.candidate.weight[:, :width], padding=1).tanh_() * z
-        both = torch.cat([x, memory], 1)
-        z, g = self.gates(both).sigmoid_().split(width, 1)
-        if torch.is_grad_enabled():
-            both = torch.cat([x, g * memory], 1)
-        else:
-            both[:, width:].mul_(g)
-        return torch.lerp(memory, self.candidate(both).tanh_(), z)
+    plain, plus, _ = name.partition("+denoiser")
+    if plain not in ACTION_SETS:
+        raise ValueError(f"there is no action set {name!r}; choose from: {', '.join(ACTION_SETS)}")
+    actions = ACTION_SETS[plain]
+    if not plus:
+        return actions
+    return ActionSet(name, actions.channels, (*actions.actions, denoiser_action()))
 
 
-def _dilated(inputs: int, outputs: int, dilation: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation)
+def draw(log_probs: Tensor) -> Tensor:
+    """One action per pixel, ``(B, H, W)``, with the probabilities ``(B, A, H, W)``."""
+    # The largest of logits plus Gumbel noise is a draw from their softmax.
+    gumbel = -torch.empty_like(log_probs).exponential_().log()
+    return (log_probs.detach() + gumbel).argmax(1)
 
 
 def _picked(log_probs: Tensor, actions: Tensor) -> Tensor:
@@ -173,15 +176,16 @@ def _picked(log_probs: Tensor, actions: Tensor) -> Tensor:
 
 
 def load_pixel_policy(name: str | Path, device: str | torch.device = "cpu") -> PixelPolicy:
-    """The policy in the file ``name``, ready to run.
+    """The policy of that name that ships with pixward, or the one in that file, ready to run.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is neither.
         ValueError: a file that is damaged or holds something else.
     """
     tensors, settings = load_weights(name, KIND)
     try:
-        policy = PixelPolicy(PixelSettings(**settings))
+        noise = settings.get("noise")
+        policy = PixelPolicy(PixelSettings(**{**settings, "noise": None if noise is None else tuple(noise)}))
         tensors.pop(REWARD_KERNEL, None)
         policy.load_state_dict(tensors)
     except (TypeError, ValueError, RuntimeError):
@@ -189,7 +193,12 @@ def load_pixel_policy(name: str | Path, device: str | torch.device = "cpu") -> P
     return policy.to(device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
-def save_pixel_policy(path: Path, settings: PixelSettings, tensors: Mapping[str, Tensor]) -> None:
-    """Write a policy's ``state_dict``, in single precision: the choice between actions is a matter of small margins."""
+def save_pixel_policy(
+    path: Path, settings: PixelSettings, tensors: Mapping[str, Tensor], dtype: torch.dtype = torch.float32
+) -> None:
+    """Write a policy's ``state_dict``.
+
+    Single precision unless said otherwise: the choice between actions is a matter of small margins.
+    """
     header: dict[str, Any] = asdict(settings)
-    save_weights(path, tensors, KIND, header, torch.float32)
+    save_weights(path, tensors, KIND, header, dtype)

@@ -18,15 +18,15 @@ from pixward.ops.pixel import RESTORE
 from pixward.policies.pixel import REWARD_KERNEL, PixelPolicy, PixelSettings
 
 _LAYERS = {
-    "conv1": "shared.0",
-    "diconv2/diconv": "shared.1",
-    "diconv3/diconv": "shared.2",
-    "diconv4/diconv": "shared.3",
-    "diconv5_pi/diconv": "policy.0",
-    "diconv6_pi/diconv": "policy.1",
-    "diconv5_V/diconv": "value.0",
-    "diconv6_V/diconv": "value.1",
-    "conv7_V": "value.2",
+    "conv1": "net.shared.0",
+    "diconv2/diconv": "net.shared.1",
+    "diconv3/diconv": "net.shared.2",
+    "diconv4/diconv": "net.shared.3",
+    "diconv5_pi/diconv": "net.policy.0",
+    "diconv6_pi/diconv": "net.policy.1",
+    "diconv5_V/diconv": "net.worth.0",
+    "diconv6_V/diconv": "net.worth.1",
+    "conv7_V": "net.worth.2",
 }
 """Their names of the layers that all models have, and ours."""
 _GRU = ("conv7_Wz/W", "conv7_Uz/W", "conv7_Wr/W", "conv7_Ur/W", "conv7_W/W", "conv7_U/W")
@@ -49,7 +49,7 @@ def read_pixelrl(
     path = Path(path)
     arrays = _arrays(path)
     recurrent = "conv8_pi/model/W" in arrays
-    layers = {**_LAYERS, ("conv8_pi/model" if recurrent else "conv7_pi/model"): "head"}
+    layers = {**_LAYERS, ("conv8_pi/model" if recurrent else "conv7_pi/model"): "net.head"}
     expected = {f"{name}/{kind}" for name in layers for kind in "Wb"} | (set(_GRU) if recurrent else set())
     missing, strange = sorted(expected - set(arrays)), sorted(set(arrays) - expected - {_REWARD})
     if missing or strange:
@@ -95,7 +95,7 @@ def _gru(path: Path, arrays: dict[str, Tensor]) -> dict[str, Tensor]:
             raise PixwardError(f"{path} is not a PixelRL model: {name} is {tuple(arrays[name].shape)}")
     wz, uz, wr, ur, w, u = (arrays[name] for name in _GRU)
     gates = torch.cat([torch.cat([wz, uz], 1), torch.cat([wr, ur], 1)])
-    return {"gru.gates.weight": gates, "gru.candidate.weight": torch.cat([w, u], 1)}
+    return {"net.gru.gates.weight": gates, "net.gru.candidate.weight": torch.cat([w, u], 1)}
 
 
 def _check(path: Path, tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
