@@ -14,7 +14,18 @@ from typing import Annotated, NoReturn
 import typer
 
 from pixward import __version__
-from pixward.commands import bench_edit, match, pixel_denoise, pixel_import, render, sliders, train_edit
+from pixward.commands import (
+    bench_edit,
+    match,
+    pixel_actions,
+    pixel_colour,
+    pixel_denoise,
+    pixel_import,
+    pixel_restore,
+    render,
+    sliders,
+    train_edit,
+)
 from pixward.errors import PixwardError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -41,6 +52,9 @@ train.command("edit")(train_edit.command)
 bench.command("edit")(bench_edit.command)
 pixel.command("import")(pixel_import.command)
 pixel.command("denoise")(pixel_denoise.command)
+pixel.command("restore")(pixel_restore.command)
+pixel.command("colour")(pixel_colour.command)
+pixel.command("actions")(pixel_actions.command)
 
 
 def _version(wanted: bool) -> None:

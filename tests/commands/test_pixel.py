@@ -191,7 +191,7 @@ def test_bad_input(tmp_path, pixward, weights):
         (*good, "--sigma", 0): "--sigma 0: the noise must lie between 1 and 100",
         (*good, "--sigma", 500): "--sigma 500: the noise must lie between",
         (*good, "--sigma", "nan"): "--sigma nan",
-        plain: "no weights come with pixward yet: give a file with --weights FILE",
+        (*plain, "--weights", "no-such"): "there is no weight file",
         (*plain, "--weights", tmp_path / "none"): "there is no weight file",
         (*plain, "--weights", tmp_path / "w.npz"): "pixward pixel import",
         (*plain, "--weights", tmp_path / "bad.safetensors"): "bad.safetensors is no whole file of weights",
