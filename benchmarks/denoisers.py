@@ -15,15 +15,16 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from caffemodel import read_convolutions
 from PIL import Image
 from torch import Tensor
 
-from caffemodel import read_convolutions
 from pixward.metrics.image import psnr
 from pixward.ops.pixel import RESTORE
 from pixward.pixel.run import improve
 from pixward.pixel.trace import replay, rounded
-from pixward.policies.pixel import REWARD_KERNEL, PixelPolicy, load_pixel_policy
+from pixward.policies.pixel import REWARD_KERNEL, PixelPolicy
+from pixward.policies.pixel_half import noise_plane
 from pixward.policies.pixelrl import read_pixelrl
 
 Denoise = Callable[[Tensor], list[Tensor]]
@@ -63,19 +64,15 @@ def authors_policy(data: Path, name: str) -> PixelPolicy:
     return policy.to(memory_format=torch.channels_last).eval()
 
 
-def policy(net: PixelPolicy) -> Denoise:
-    """A policy without a condition."""
+def of_policy(net: PixelPolicy, sigma: float) -> Denoise:
+    """A policy, told the true noise if it asks for it."""
 
     def denoise(noisy: Tensor) -> list[Tensor]:
-        trace = improve(net, noisy)
+        condition = noise_plane(sigma, noisy) if net.settings.noise is not None else None
+        trace = improve(net, noisy, condition=condition)
         return [*list(trace.images())[:-1], trace.result]
 
     return denoise
-
-
-def own_policy(weights: str, sigma: float) -> Denoise:
-    """A policy of pixward's, told the true noise if it asks for it."""
-    return policy(load_pixel_policy(weights))
 
 
 def identity(noisy: Tensor) -> list[Tensor]:
@@ -197,6 +194,7 @@ class Log:
             self.rows[self.key(row)] = row
 
     def key(self, row: dict) -> tuple:
+        """What tells a unit from the others."""
         return tuple(row[name] for name in self.keys)
 
     def keep(self, row: dict) -> None:

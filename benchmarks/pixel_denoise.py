@@ -23,12 +23,13 @@ from pathlib import Path
 import denoisers
 import numpy as np
 import torch
-from denoisers import Denoise, Log, images_of, pair, scores, timed
+from denoisers import Denoise, Log, authors_policy, images_of, of_policy, pair, scores, timed
 
 from pixward.bench.provenance import commit, hardware, today
 from pixward.files import save_text
 from pixward.metrics.image import ssim
 from pixward.pixel.trace import rounded
+from pixward.policies.pixel import load_pixel_policy
 
 SIGMAS = (15, 25, 35, 50)
 OWN = {  # method: weights, by name or file; one line for each
@@ -50,11 +51,11 @@ class Method:
 
 
 def authors(name: str) -> Method:
-    return Method(lambda data, _: denoisers.policy(denoisers.authors_policy(data, name)), slow=True)
+    return Method(lambda data, sigma: of_policy(authors_policy(data, name), sigma), slow=True)
 
 
 def own(weights: str) -> Method:
-    return Method(lambda _, sigma: denoisers.own_policy(weights, sigma))
+    return Method(lambda _, sigma: of_policy(load_pixel_policy(weights), sigma))
 
 
 METHODS = {
@@ -76,16 +77,20 @@ METHODS = {
 
 @dataclass(frozen=True)
 class Task:
-    """What is measured: images, where from, and the seed of the noise."""
+    """What is measured: images, where from, the seed of the noise, and whether every fourth image is enough."""
 
     images: Sequence[Path]
     data: Path
     seed: int
 
+    quick: bool = False
+
     def of(self, method: str, sigma: int) -> list[tuple[int, Path]]:
-        """The images, with their places in BSD68, that a method is to see."""
-        all_of_them = list(enumerate(self.images))
-        return all_of_them[::EVERY] if METHODS[method].slow and sigma != 25 else all_of_them
+        """The images, with their places in BSD68, that a method is to see: every fourth one, then the others."""
+        every = list(enumerate(self.images))
+        fourth = every[::EVERY]
+        alone = self.quick or (METHODS[method].slow and sigma != 25)
+        return fourth if alone else fourth + [entry for entry in every if entry not in fourth]
 
 
 def measure(log: Log, task: Task, method: str, sigma: int) -> None:
@@ -104,13 +109,14 @@ def measure(log: Log, task: Task, method: str, sigma: int) -> None:
 
 
 def summary(log: Log, task: Task, method: str, sigma: int) -> dict | None:
-    """One row of the result, or None where an image is still to be done."""
-    wanted = [path.stem for _, path in task.of(method, sigma)]
-    rows = [log.rows[method, sigma, stem] for stem in wanted if (method, sigma, stem) in log.rows]
-    if len(rows) < len(wanted):
-        return None
-    final = [row["psnr"][-1] for row in rows]
+    """One row of the result, of all images or else of every fourth; None where even of those some are to be done."""
     shared = {path.stem for path in task.images[::EVERY]}
+    done = [path.stem for _, path in task.of(method, sigma) if (method, sigma, path.stem) in log.rows]
+    if not shared <= set(done):
+        return None
+    whole = len(done) == len(task.images)
+    rows = [log.rows[method, sigma, stem] for stem in done if whole or stem in shared]
+    final = [row["psnr"][-1] for row in rows]
     steps = zip(*(row["psnr"] for row in rows), strict=True)
     return {
         "method": method,
@@ -145,6 +151,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--log", type=Path, default=Path("runs/pixel_denoise.jsonl"))
     parser.add_argument("--methods", help="some of them, with commas between; all if not given")
     parser.add_argument("--sigmas", default=",".join(map(str, SIGMAS)), help="with commas between")
+    parser.add_argument("--quick", action="store_true", help="no more than every fourth image")
     parser.add_argument("--images", type=int, default=68, help="how many, from the first")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
@@ -160,7 +167,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     args = arguments()
     torch.set_num_threads(args.threads)
-    task = Task(images_of(args.data)[: args.images], args.data, args.seed)
+    task = Task(images_of(args.data)[: args.images], args.data, args.seed, args.quick)
     origin = {"command": "python benchmarks/pixel_denoise.py", "seed": args.seed, "threads": args.threads}
     run = {**origin, "commit": commit(), "date": today(), "hardware": hardware()}
     log = Log(args.log, run, ("method", "sigma", "image"))
