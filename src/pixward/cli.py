@@ -25,6 +25,7 @@ from pixward.commands import (
     render,
     sliders,
     train_edit,
+    train_pixel,
 )
 from pixward.errors import PixwardError
 
@@ -49,6 +50,7 @@ app.command("match")(match.command)
 app.command("render")(render.command)
 app.command("sliders")(sliders.command)
 train.command("edit")(train_edit.command)
+train.command("pixel")(train_pixel.command)
 bench.command("edit")(bench_edit.command)
 pixel.command("import")(pixel_import.command)
 pixel.command("denoise")(pixel_denoise.command)

@@ -91,16 +91,22 @@ def _check(job: EditTraining) -> None:
     """Find what cannot work before a run folder is taken for it."""
     try:
         check_features(job.features)
-        torch.zeros(1, device=job.device)
     except ValueError as error:
         raise PixwardError(str(error)) from None
-    except (RuntimeError, AssertionError) as error:  # AssertionError: a build of torch without that device.
-        reason = str(error).splitlines()[0]
-        raise PixwardError(f"cannot use the device {job.device}: {reason}; --device cpu works everywhere") from None
+    check_device(job.device)
     if job.algorithm == "td3":
         _td3_start(job)
         if job.minutes is not None:
             raise PixwardError("td3 does not stop by the clock: give --steps in place of --minutes")
+
+
+def check_device(device: str) -> None:
+    """PixwardError unless tensors can live on ``device``."""
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a build of torch without that device.
+        reason = str(error).splitlines()[0]
+        raise PixwardError(f"cannot use the device {device}: {reason}; --device cpu works everywhere") from None
 
 
 def _td3_start(job: EditTraining) -> GoalPolicy:
