@@ -3,7 +3,8 @@
     python recipes/pixel_denoiser.py --data ../shared/data --out runs/denoiser --minutes 40
 
 PixelRL's authors start from a published denoiser (IRCNN); its weights have no licence, so pixward trains its own:
-supervised, grey, any Gaussian noise of sigma 5 to 60 that the condition plane names. Resumes with the same command.
+supervised, grey, any Gaussian noise of sigma 5 to 60 that the condition plane names; or, with --damage, written text or
+salt and pepper, for the policies of those tasks. Resumes with the same command.
 """
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ import time
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from pixward.data.crops import Crops, read_photos
 from pixward.data.pairs import photo_files
-from pixward.policies.pixel_half import HalfDenoiser, noise_plane
-from pixward.policies.weights import save_weights
+from pixward.pixel.tasks import noise_tasks, salt_pepper_tasks, text_tasks
+from pixward.policies.pixel_half import HalfDenoiser
+from pixward.policies.weights import load_weights, save_weights
 from pixward.run import Run, seed_everything
 
-LOW, HIGH = 5.0, 60.0
 
-
-def noisy(clean: Tensor) -> tuple[Tensor, Tensor]:
-    """Noise of its own strength for each of ``clean``; and the strength, ``(B,)``."""
-    sigma = LOW + (HIGH - LOW) * torch.rand(len(clean))
-    return clean + torch.randn_like(clean) * (sigma / 255).view(-1, 1, 1, 1), sigma
+def start(net: HalfDenoiser, path: Path) -> None:
+    """Take what has the same shape: all but the first layer, from a denoiser that is told more."""
+    own = net.state_dict()
+    for name, value in load_weights(path, "denoiser")[0].items():
+        if own[name].shape == value.shape:
+            own[name].copy_(value)
 
 
 def main() -> None:
@@ -38,13 +39,23 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--side", type=int, default=64)
     parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--damage", choices=("noise", "text", "salt-pepper"), default="noise")
+    parser.add_argument("--start", type=Path, default=None, help="a denoiser to begin with")
     parser.add_argument("--clip", type=float, default=200.0)
     args = parser.parse_args()
     torch.set_num_threads(1)
     seed_everything(0)
     photos = read_photos(photo_files(args.data / "photos" / "bsds500" / part for part in ("train", "test")), grey=True)
     crops = Crops(photos, args.side)
-    net = HalfDenoiser().to(memory_format=torch.channels_last)
+    tasks = {
+        "noise": noise_tasks(crops, (5.0, 60.0), condition=True),
+        "text": text_tasks(crops),
+        "salt-pepper": salt_pepper_tasks(crops),
+    }[args.damage]
+    shape = {"width": 64, "depth": 10, "condition": int(args.damage == "noise")}
+    net = HalfDenoiser(**shape).to(memory_format=torch.channels_last)
+    if args.start is not None:
+        start(net, args.start)
     optimizer = torch.optim.Adam(net.parameters(), args.rate)
     plan = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.rate, args.updates, pct_start=0.05, final_div_factor=100)
     with Run(args.out, resume=True, tensorboard=False) as run:
@@ -57,13 +68,11 @@ def main() -> None:
             step = saved["step"]
         spent, began, total = (0.0 if saved is None else saved["seconds"]), time.process_time(), 0.0
         while step < args.updates:
-            clean = crops(args.batch)
-            image, sigma = noisy(clean)
+            batch = tasks(args.batch)
             with torch.autocast("cpu", torch.bfloat16):
-                result = net(image, noise_plane(sigma, image))
-            error = (result.float() - clean).square().mean((1, 2, 3)) * 255**2
-            # Strong noise would rule otherwise: the error grows with its power.
-            loss = (error / sigma).mean()
+                result = net(batch["image"], batch.get("condition"))
+            error = (result.float() - batch["clean"]).square().mean((1, 2, 3)) * 255**2
+            loss = (error * batch.get("weight", torch.ones(()))).mean() / 25
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), args.clip)
@@ -73,7 +82,7 @@ def main() -> None:
             total += float((10 * (255**2 / error.detach()).log10()).mean())
             if step % 200 == 0 or step == args.updates:
                 seconds = spent + time.process_time() - began
-                run.log(step, {"psnr": total / 200, "loss": float(loss), "cpu_seconds": seconds})
+                run.log(step, {"psnr": total / 200, "loss": float(loss.detach()), "cpu_seconds": seconds})
                 total = 0.0
                 run.save(
                     {
@@ -84,7 +93,7 @@ def main() -> None:
                         "seconds": seconds,
                     }
                 )
-    save_weights(args.out / "denoiser.safetensors", net.state_dict(), "denoiser", {"width": 64, "depth": 10})
+    save_weights(args.out / "denoiser.safetensors", net.state_dict(), "denoiser", shape)
 
 
 if __name__ == "__main__":

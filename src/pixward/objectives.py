@@ -88,6 +88,13 @@ def group_normalize(values: Tensor, groups: Tensor, eps: float = 1e-6) -> Tensor
 # --- policy gradients ---------------------------------------------------------------------------------------------
 
 
+def draw_categorical(log_probs: Tensor) -> Tensor:
+    """One index per decision out of ``(B, A, *P)`` log-probabilities (or logits): ``(B, *P)`` int64."""
+    # The largest of logits plus Gumbel noise is a draw from their softmax.
+    gumbel = -torch.empty_like(log_probs).exponential_().log()
+    return (log_probs.detach() + gumbel).argmax(1)
+
+
 def reinforce_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
     """The policy gradient as a loss; both ``(..., *P)`` alike.
 

@@ -5,7 +5,7 @@ import torch
 
 from pixward.checks import check_env
 from pixward.envs.pixel import PixelEnv, colour_enhancement, denoising, restoration
-from pixward.ops.pixel import RESTORE
+from pixward.ops.pixel import RESTORE, RESTORE_STOP
 from pixward.rewards.pixel import squared_error
 
 
@@ -71,3 +71,29 @@ def test_bad_batches():
         env.step(env.reset(tasks()), torch.full((2, 8, 8), 9))
     with pytest.raises(ValueError, match="horizon"):
         PixelEnv(horizon=0)
+
+
+def test_who_stops_does_nothing_more():
+    env = PixelEnv(RESTORE_STOP, 3, price=0.01)
+    image = torch.rand(1, 1, 4, 4)
+    state = env.reset({"image": image, "clean": image.clone()})
+    stop, brighter = RESTORE_STOP.index("stop"), RESTORE_STOP.index("brighter")
+    action = torch.full((1, 4, 4), brighter)
+    action[0, 0, 0] = stop
+    state, reward = env.step(state, action)
+    assert float(reward[0, 0, 0]) == 0 and float(reward[0, 1, 1]) == pytest.approx(-1 / 255 - 0.01, rel=1e-3)
+    every = env.counterfactual(state)
+    assert not every[0, :, 0, 0].any() and float(every[0, stop, 1, 1]) == 0
+    state, reward = env.step(state, torch.full((1, 4, 4), brighter))
+    assert state["image"][0, 0, 0, 0] == image[0, 0, 0, 0] and float(reward[0, 0, 0]) == 0
+    assert int(state["stopped"].sum()) == 1
+
+
+def test_counterfactual_rewards_are_those_of_steps():
+    env, noisy = denoising(), torch.rand(2, 1, 6, 7)
+    state = env.reset({"image": noisy, "clean": torch.rand(2, 1, 6, 7)})
+    every = env.counterfactual(state)
+    assert every.shape == (2, 9, 6, 7)
+    for action in range(9):
+        _, reward = env.step(state, torch.full((2, 6, 7), action))
+        assert torch.allclose(every[:, action], reward, atol=1e-6)

@@ -17,7 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixward.metrics.image import srgb_to_lab
+from pixward.objectives import draw_categorical
 from pixward.ops.pixel import ACTION_SETS, ActionSet
+from pixward.policies.pixel_context import ContextNet
 from pixward.policies.pixel_dilated import DilatedNet
 from pixward.policies.pixel_half import HalfNet, denoiser_action
 from pixward.policies.weights import load_weights, save_weights
@@ -41,8 +43,10 @@ class PixelSettings:
         width: channels of the hidden layers.
         sigma: the noise it was trained on, standard deviation on the scale of 0 to 255; None for none or unknown.
         origin: where the weights are from, in a few words.
-        design: "dilated", the paper's network, or "half".
+        design: "dilated", the paper's network, "half", or "context", which sees the whole scene.
         depth: layers of the half network's encoder.
+        foresight: whether the network (not the dilated one) looks at what each action would do.
+        remembers: whether the half network's later steps read what its first one encoded.
         condition: planes that the policy reads beside the image.
         noise: (lowest, highest) sigma that its condition plane may name; None where that is not what it means.
     """
@@ -55,6 +59,8 @@ class PixelSettings:
     origin: str = ""
     design: str = "dilated"
     depth: int = 10
+    foresight: bool = False
+    remembers: bool = True
     condition: int = 0
     noise: tuple[float, float] | None = None
 
@@ -74,18 +80,23 @@ class PixelPolicy(nn.Module):
         self.settings = settings
         self.actions: ActionSet = action_set(settings.actions)
         shape = (self.actions.channels, len(self.actions), settings.condition, settings.width)
-        self.net: DilatedNet | HalfNet
+        self.net: DilatedNet | HalfNet | ContextNet
         if settings.design == "dilated":
             self.net = DilatedNet(*shape, settings.recurrent)
         elif settings.design == "half":
-            self.net = HalfNet(*shape, settings.depth)
+            self.net = HalfNet(*shape, settings.depth, settings.foresight, settings.remembers)
+        elif settings.design == "context":
+            self.net = ContextNet(*shape, settings.foresight)
         else:
-            raise ValueError(f"there is no design {settings.design!r}; choose from: dilated, half")
+            raise ValueError(f"there is no design {settings.design!r}; choose from: dilated, half, context")
 
     @property
-    def reach(self) -> int:
-        """How many pixels away something can be and still sway one step of the policy, or of its actions."""
-        return max(self.net.reach, self.actions.reach)
+    def reach(self) -> int | None:
+        """How many pixels away something can be and still sway one step of the policy, or of its actions.
+
+        None where that may be the whole picture.
+        """
+        return None if self.net.reach is None else max(self.net.reach, self.actions.reach)
 
     def forward(
         self, image: Tensor, memory: Tensor | None = None, condition: Tensor | None = None
@@ -102,7 +113,7 @@ class PixelPolicy(nn.Module):
         """
         shown = self._shown(image, condition)
         features, _, memory = self.net.look(shown, memory, condition)
-        return self.net.logits(features, shown), memory
+        return self._logits(features, memory, (image, shown, condition)), memory
 
     def distribution(self, state: State, memory: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Log-probability of every action ``(B, A, H, W)``, the baseline ``(B, H, W)``, and the next memory.
@@ -112,12 +123,22 @@ class PixelPolicy(nn.Module):
         condition = state.get("condition")
         shown = self._shown(state["image"], condition)
         features, others, memory = self.net.look(shown, memory, condition)
-        return F.log_softmax(self.net.logits(features, shown), 1), self.net.value(others, shown), memory
+        logits = self._logits(features, memory, (state["image"], shown, condition))
+        return F.log_softmax(logits, 1), self.net.value(others, shown), memory
+
+    def _logits(self, features: Tensor, memory: Tensor | None, seen: tuple[Tensor, Tensor, Tensor | None]) -> Tensor:
+        image, shown, condition = seen
+        logits = self.net.logits(features, shown)
+        if not self.settings.foresight or isinstance(self.net, DilatedNet) or memory is None:
+            return logits
+        with torch.no_grad():
+            outcomes = [self._shown(action(image, condition), condition) for action in self.actions.actions]
+        return logits + self.net.gains(shown, memory, torch.stack(outcomes, 1))
 
     def sample(self, state: State) -> Action:
         """One action per pixel: value, log-probability and baseline are all ``(B, H, W)``."""
         log_probs, baseline, memory = self.distribution(state, self._remembered(state))
-        value = draw(log_probs)
+        value = draw_categorical(log_probs)
         kept = {"memory": memory.detach()} if self.settings.recurrent and memory is not None else {}
         return Action(value, _picked(log_probs, value), baseline, kept)
 
@@ -145,7 +166,9 @@ class PixelPolicy(nn.Module):
         if planes != self.settings.condition:
             raise ValueError(f"the policy reads {self.settings.condition} condition planes, got {planes}")
         if self.actions.channels == 3:  # the authors' input for colour: CIE Lab, each channel about [-1, 1]
-            return srgb_to_lab(image) / image.new_tensor([100, 127, 127]).view(1, 3, 1, 1)
+            # Half precision would round away what a small step of colour changes.
+            with torch.autocast(image.device.type, enabled=False):
+                return srgb_to_lab(image) / image.new_tensor([100, 127, 127]).view(1, 3, 1, 1)
         return image
 
 
@@ -162,13 +185,6 @@ def action_set(name: str) -> ActionSet:
     if not plus:
         return actions
     return ActionSet(name, actions.channels, (*actions.actions, denoiser_action()))
-
-
-def draw(log_probs: Tensor) -> Tensor:
-    """One action per pixel, ``(B, H, W)``, with the probabilities ``(B, A, H, W)``."""
-    # The largest of logits plus Gumbel noise is a draw from their softmax.
-    gumbel = -torch.empty_like(log_probs).exponential_().log()
-    return (log_probs.detach() + gumbel).argmax(1)
 
 
 def _picked(log_probs: Tensor, actions: Tensor) -> Tensor:
