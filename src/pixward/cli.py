@@ -20,6 +20,7 @@ from pixward.commands import (
     pixel_actions,
     pixel_colour,
     pixel_denoise,
+    pixel_export,
     pixel_import,
     pixel_restore,
     render,
@@ -53,6 +54,7 @@ train.command("edit")(train_edit.command)
 train.command("pixel")(train_pixel.command)
 bench.command("edit")(bench_edit.command)
 pixel.command("import")(pixel_import.command)
+pixel.command("export")(pixel_export.command)
 pixel.command("denoise")(pixel_denoise.command)
 pixel.command("restore")(pixel_restore.command)
 pixel.command("colour")(pixel_colour.command)
