@@ -23,6 +23,7 @@ from pixward.commands import (
     pixel_export,
     pixel_import,
     pixel_restore,
+    pixel_saliency,
     render,
     sliders,
     train_edit,
@@ -58,6 +59,7 @@ pixel.command("export")(pixel_export.command)
 pixel.command("denoise")(pixel_denoise.command)
 pixel.command("restore")(pixel_restore.command)
 pixel.command("colour")(pixel_colour.command)
+pixel.command("saliency")(pixel_saliency.command)
 pixel.command("actions")(pixel_actions.command)
 
 

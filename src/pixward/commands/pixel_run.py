@@ -147,12 +147,14 @@ class Outcome:
         trace: what was done.
         mode: how colours were treated: "grey", "luma", "per channel" or "colour".
         facts: what --json says beside what it says of every picture.
+        panels: further pictures ``(1, 1 or 3, H, W)`` for --maps, with their names.
     """
 
     result: Tensor
     trace: Trace
     mode: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+    panels: Sequence[tuple[str, Tensor]] = ()
 
 
 def nothing_more(image: Tensor) -> None:
@@ -294,7 +296,7 @@ def _draw(place: Path, noisy: Noisy, outcome: Outcome, weights: str) -> None:
     height, width = noisy.values.shape[1:]
     facts = f"{width} x {height}   |   {mode}   |   {len(trace.maps)} steps   |   {weights}"
     before, after = torch.from_numpy(noisy.values)[None], outcome.result[None]
-    draw_maps(before, after, trace, MapsText(noisy.path.name, facts, items)).save(place)
+    draw_maps(before, after, trace, MapsText(noisy.path.name, facts, items), outcome.panels).save(place)
 
 
 def _row(picture: Targets, noisy: Noisy, outcome: Outcome, seconds: float) -> dict[str, Any]:

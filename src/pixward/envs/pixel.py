@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pixward.ops.pixel import COLOUR, RESTORE, STOP, ActionSet
+from pixward.ops.pixel import COLOUR, RESTORE, SALIENCY, STOP, ActionSet
 from pixward.rewards.pixel import lab_distance, squared_error
 from pixward.types import Reward, State
 
@@ -111,3 +111,12 @@ def restoration() -> PixelEnv:
 def colour_enhancement() -> PixelEnv:
     """PixelRL's local enhancement of colour images: 10 steps, distance in CIE Lab."""
     return PixelEnv(COLOUR, 10, lab_distance)
+
+
+def saliency(reward: Reward) -> PixelEnv:
+    """Saliency-driven editing: 8 steps.
+
+    ``reward`` is usually a :class:`pixward.rewards.saliency.SaliencyReward`; a batch's "clean" is what its
+    ``saliency_target`` makes of photo and mask, its "condition" what ``saliency_condition`` makes.
+    """
+    return PixelEnv(SALIENCY, 8, reward)

@@ -13,6 +13,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from pixward.ops.color import luma, saturation_in_gamut
+from pixward.ops.filter import local_mean
 from pixward.ops.smooth import bilateral_5, box_5x5, gaussian_5x5, median_5x5
 
 
@@ -188,5 +190,50 @@ COLOUR = ActionSet(
 )
 """PixelRL's local enhancement of colour images: the authors' 13 actions, with the saturation put right."""
 
-ACTION_SETS = {actions.name: actions for actions in (RESTORE, RESTORE_STOP, COLOUR)}
+TONE, CHROMA, CLARITY = 0.12, 1.1, 1.12
+"""How far one step of SALIENCY goes: tone curve, factor of the saturation, factor of the local contrast."""
+_WHOLE = 1 << 20  # a reach in pixels that says: the whole picture
+_LOCAL, _LOCAL_SIDE = 0.05, 64  # blur of the local mean, as a share of the longest side; pixels at which it is computed
+
+
+def bent_tone(image: Tensor, amount: float) -> Tensor:
+    """``x + amount x (1 - x)``: black stays black and white white, so that nothing clips. ``amount`` in [-1, 1]."""
+    inside = image.clamp(0, 1)
+    return image + amount * inside * (1 - inside)
+
+
+def contrast_about_local_mean(image: Tensor, factor: float) -> Tensor:
+    """Luma's distance from its local mean times ``factor``, added to all channels; clipped to [0, 1].
+
+    About mid-grey, as in COLOUR, a region that is all bright or all dark would only become brighter or darker, which
+    other actions do. About its own mean a region keeps its brightness, and what is in it shows more or less.
+    """
+    light = luma(image)
+    mean = local_mean(light, _LOCAL, _LOCAL_SIDE)
+    return (image + (factor - 1) * (light - mean)).clamp(0, 1)
+
+
+def _coloured(factor: float) -> Callable[[Tensor], Tensor]:
+    return lambda image: saturation_in_gamut(image.clamp(0, 1), 0.0, factor - 1)
+
+
+SALIENCY = ActionSet(
+    "saliency",
+    3,
+    (
+        PixelAction("nothing", _same, 0),
+        PixelAction("darker", lambda image: bent_tone(image, -TONE), 0),
+        PixelAction("brighter", lambda image: bent_tone(image, TONE), 0),
+        PixelAction("less saturation", _coloured(1 / CHROMA), 0),
+        PixelAction("more saturation", _coloured(CHROMA), 0),
+        PixelAction("less contrast", lambda image: contrast_about_local_mean(image, 1 / CLARITY), _WHOLE),
+        PixelAction("more contrast", lambda image: contrast_about_local_mean(image, CLARITY), _WHOLE),
+    ),
+)
+"""Saliency-driven editing, after TMM 2020's fourth task; the actions are ours, since its code was never released.
+
+All keep [0, 1]. Luma stays under a change of saturation, local brightness under a change of contrast.
+"""
+
+ACTION_SETS = {actions.name: actions for actions in (RESTORE, RESTORE_STOP, COLOUR, SALIENCY)}
 """The built-in sets by name."""

@@ -9,17 +9,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from pixward.ops.pixel import COLOUR, RESTORE, ActionSet
+from pixward.ops.pixel import COLOUR, RESTORE, SALIENCY, ActionSet
 from pixward.pixel.trace import Trace, rounded
 
 Colour = tuple[int, int, int]
 
 _GROUND, _CARD, _TEXT, _DIM = (24, 24, 24), (36, 36, 36), (232, 232, 232), (165, 165, 165)
 _MARGIN, _GAP, _LEGEND = 28, 18, 216
-_MAP, _PHOTO = 300, 420  # longest sides in pixels
+_MAP, _PHOTO, _PANEL = 300, 420, 360  # longest sides in pixels
 _STEPS_IN_A_ROW = 5
 _CAPTION = 62
 _RESTORE = {  # kin look alike: one hue per filter, light for weak and dark for strong
@@ -33,6 +34,16 @@ _RESTORE = {  # kin look alike: one hue per filter, light for weak and dark for 
     "median": (235, 87, 66),
     "box": (60, 200, 200),
 }
+_SALIENCY = {
+    "nothing": (70, 70, 70),
+    "darker": (48, 88, 190),
+    "brighter": (255, 214, 51),
+    "less saturation": (158, 158, 166),
+    "more saturation": (222, 60, 160),
+    "less contrast": (140, 205, 190),
+    "more contrast": (240, 120, 40),
+}
+_HEAT = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))  # black to white through red
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,8 @@ def colours(actions: ActionSet) -> list[Colour]:
     """One colour for each action, "nothing" in dark grey."""
     if actions is RESTORE:
         return [_RESTORE[name] for name in actions.names]
+    if actions is SALIENCY:
+        return [_SALIENCY[name] for name in actions.names]
     wheel = [colorsys.hsv_to_rgb(k / len(actions), 0.55 + 0.35 * (k % 2), 0.95) for k in range(len(actions))]
     made: list[Colour] = [(round(r * 255), round(g * 255), round(b * 255)) for r, g, b in wheel]
     if actions is COLOUR:
@@ -61,7 +74,17 @@ def colours(actions: ActionSet) -> list[Colour]:
     return made
 
 
-def draw_maps(before: Tensor, after: Tensor, trace: Trace, text: MapsText) -> Image.Image:
+def heat(values: Tensor) -> Tensor:
+    """``values`` ``(B, H, W)`` in [0, 1] as colours ``(B, 3, H, W)``: black, violet, red, orange, pale yellow."""
+    stops = values.new_tensor(_HEAT) / 255
+    place = values.clamp(0, 1) * (len(_HEAT) - 1)
+    low = place.floor().long().clamp_max(len(_HEAT) - 2)
+    return torch.lerp(stops[low], stops[low + 1], (place - low).unsqueeze(-1)).movedim(-1, 1)
+
+
+def draw_maps(
+    before: Tensor, after: Tensor, trace: Trace, text: MapsText, panels: Sequence[tuple[str, Tensor]] = ()
+) -> Image.Image:
     """Input and result, the share of each action in each step with the legend, and all action maps.
 
     Args:
@@ -69,6 +92,7 @@ def draw_maps(before: Tensor, after: Tensor, trace: Trace, text: MapsText) -> Im
         after: the picture as it became, the same shape.
         trace: the run, its batch being what ``text.items`` names.
         text: the words.
+        panels: further pictures, ``(1, 1 or 3, H, W)``, with their names, for a row of their own.
     """
     steps, items = trace.maps.shape[:2]
     small = [[_map_picture(trace, step, item) for step in range(steps)] for item in range(items)]
@@ -79,21 +103,32 @@ def draw_maps(before: Tensor, after: Tensor, trace: Trace, text: MapsText) -> Im
     bars = max(360, 90 * steps) if steps <= _STEPS_IN_A_ROW else 56 * steps
     top_width = photos[0].width + photos[1].width + bars + _LEGEND + 3 * _GAP
     width = 2 * _MARGIN + max(top_width, columns * (cell[0] + _GAP) - _GAP)
+    extra = [(name, _resized(_photo(panel), _PANEL, Image.Resampling.LANCZOS)) for name, panel in panels]
+    width = max(width, 2 * _MARGIN + sum(panel.width + _GAP for _, panel in extra) - _GAP)
     upper = max(photos[0].height + 34, 34 + 22 * len(trace.actions) + 20, 260)
-    height = 2 * _MARGIN + 70 + upper + _GAP + rows * (cell[1] + _GAP)
+    between = max((panel.height + 28 + _GAP for _, panel in extra), default=0)
+    height = 2 * _MARGIN + 70 + upper + _GAP + between + rows * (cell[1] + _GAP)
     canvas = Image.new("RGB", (width, height), _GROUND)
     draw = ImageDraw.Draw(canvas)
     draw.text((_MARGIN, _MARGIN - 6), _fit(draw, text.title, 24, width - 2 * _MARGIN), _TEXT, _font(24))
     draw.text((_MARGIN, _MARGIN + 28), _fit(draw, text.facts, 15, width - 2 * _MARGIN), _DIM, _font(15))
     x, y = _MARGIN, _MARGIN + 70
-    for photo, name in zip(photos, ("before", "after"), strict=True):
-        draw.text((x, y), name, _TEXT, _font(17))
-        canvas.paste(photo, (x, y + 28))
-        x += photo.width + _GAP
+    _row(canvas, list(zip(("before", "after"), photos, strict=True)), (x, y))
+    x += sum(photo.width + _GAP for photo in photos)
     _shares(draw, trace, (x, y, x + bars, y + upper))
     _legend(draw, trace.actions, (x + bars + _GAP, y))
-    _all_maps(canvas, small, trace, text.items, (_MARGIN, y + upper + _GAP, *cell))
+    _row(canvas, extra, (_MARGIN, y + upper + _GAP))
+    _all_maps(canvas, small, trace, text.items, (_MARGIN, y + upper + _GAP + between, *cell))
     return canvas
+
+
+def _row(canvas: Image.Image, pictures: Sequence[tuple[str, Image.Image]], place: tuple[int, int]) -> None:
+    """Pictures side by side, each under its name."""
+    draw, (x, y) = ImageDraw.Draw(canvas), place
+    for name, picture in pictures:
+        draw.text((x, y), name, _TEXT, _font(17))
+        canvas.paste(picture, (x, y + 28))
+        x += picture.width + _GAP
 
 
 def _all_maps(
