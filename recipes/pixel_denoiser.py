@@ -36,9 +36,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("runs/denoiser"))
     parser.add_argument("--updates", type=int, default=12000)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--side", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--damage", choices=("noise", "text", "salt-pepper"), default="noise")
     parser.add_argument("--start", type=Path, default=None, help="a denoiser to begin with")
     parser.add_argument("--clip", type=float, default=200.0)
@@ -52,12 +52,14 @@ def main() -> None:
         "text": text_tasks(crops),
         "salt-pepper": salt_pepper_tasks(crops),
     }[args.damage]
-    shape = {"width": 64, "depth": 10, "condition": int(args.damage == "noise")}
+    shape = {"width": 64, "depth": 5, "condition": int(args.damage == "noise")}
     net = HalfDenoiser(**shape).to(memory_format=torch.channels_last)
     if args.start is not None:
         start(net, args.start)
     optimizer = torch.optim.Adam(net.parameters(), args.rate)
-    plan = torch.optim.lr_scheduler.OneCycleLR(optimizer, args.rate, args.updates, pct_start=0.05, final_div_factor=100)
+    plan = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1.0, (step + 1) / 50) * (0.02 + 0.98 * max(0.0, 1 - step / args.updates))
+    )
     with Run(args.out, resume=True, tensorboard=False) as run:
         saved = run.load()
         step = 0
@@ -67,6 +69,7 @@ def main() -> None:
             plan.load_state_dict(saved["plan"])
             step = saved["step"]
         spent, began, total = (0.0 if saved is None else saved["seconds"]), time.process_time(), 0.0
+        logged = step
         while step < args.updates:
             batch = tasks(args.batch)
             with torch.autocast("cpu", torch.bfloat16):
@@ -79,11 +82,11 @@ def main() -> None:
             optimizer.step()
             plan.step()
             step += 1
-            total += float((10 * (255**2 / error.detach()).log10()).mean())
+            total += float((10 * (255**2 / error.detach().clamp_min(0.1)).log10()).mean())
             if step % 200 == 0 or step == args.updates:
                 seconds = spent + time.process_time() - began
-                run.log(step, {"psnr": total / 200, "loss": float(loss.detach()), "cpu_seconds": seconds})
-                total = 0.0
+                run.log(step, {"psnr": total / (step - logged), "loss": float(loss.detach()), "cpu_seconds": seconds})
+                total, logged = 0.0, step
                 run.save(
                     {
                         "net": net.state_dict(),

@@ -44,7 +44,7 @@ class PixelSettings:
         sigma: the noise it was trained on, standard deviation on the scale of 0 to 255; None for none or unknown.
         origin: where the weights are from, in a few words.
         design: "dilated", the paper's network, "half", or "context", which sees the whole scene.
-        depth: layers of the half network's encoder.
+        depth: residual blocks of the half network's encoder.
         foresight: whether the network (not the dilated one) looks at what each action would do.
         remembers: whether the half network's later steps read what its first one encoded.
         condition: planes that the policy reads beside the image.
@@ -58,7 +58,7 @@ class PixelSettings:
     sigma: float | None = None
     origin: str = ""
     design: str = "dilated"
-    depth: int = 10
+    depth: int = 5
     foresight: bool = False
     remembers: bool = True
     condition: int = 0

@@ -25,25 +25,44 @@ SIGMA_UNIT = 50.0
 
 
 class HalfEncoder(nn.Module):
-    """``encoder(image (B, C, H, W), condition (B, K, H, W)) -> (B, width, H/2, W/2)``, sizes rounded up."""
+    """``encoder(image (B, C, H, W), condition (B, K, H, W)) -> (B, width, H/2, W/2)``, sizes rounded up.
+
+    ``depth`` residual blocks of two convolutions. Without the shortcuts the noise, which is what a denoiser puts out,
+    has to pass every ReLU: the same quality then took nineteen times as long to train.
+    """
 
     def __init__(self, channels: int, condition: int, width: int, depth: int) -> None:
         super().__init__()
-        first = nn.Conv2d(4 * (channels + condition), width, 3, padding=1)
-        self.layers = nn.ModuleList([first, *(nn.Conv2d(width, width, 3, padding=1) for _ in range(depth - 1))])
-        initialise(self)
+        self.first = nn.Conv2d(4 * (channels + condition), width, 3, padding=1)
+        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(depth))
+        initialise(self.first)
 
     @property
     def reach(self) -> int:
         """How many pixels of the image away something can be and still sway a place."""
-        return 2 * len(self.layers) + 1
+        return 2 * (1 + 2 * len(self.blocks)) + 1
 
     def forward(self, image: Tensor, condition: Tensor | None) -> Tensor:
-        """Features after the last ReLU."""
-        x = fold(image if condition is None else torch.cat([image, condition], 1))
-        for layer in self.layers:
-            x = layer(x).relu_()
+        """Features that may have either sign."""
+        x = self.first(fold(image if condition is None else torch.cat([image, condition], 1)))
+        for block in self.blocks:
+            x = block(x)
         return x
+
+
+class ResidualBlock(nn.Module):
+    """``x + conv(relu(conv(x)))``, 3x3; begins near the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner, self.outer = (nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        initialise(self)
+        with torch.no_grad():
+            self.outer.weight.mul_(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, width, H, W)`` to the same shape."""
+        return x + self.outer(self.inner(x).relu_())
 
 
 class HalfDenoiser(nn.Module):
@@ -52,7 +71,7 @@ class HalfDenoiser(nn.Module):
     The condition is one plane of the noise, :func:`noise_plane`; None for other damage (``condition=0``).
     """
 
-    def __init__(self, channels: int = 1, width: int = 64, depth: int = 10, condition: int = 1) -> None:
+    def __init__(self, channels: int = 1, width: int = 64, depth: int = 5, condition: int = 1) -> None:
         super().__init__()
         self.encoder = HalfEncoder(channels, condition, width, depth)
         self.out = nn.Conv2d(width, 4 * channels, 3, padding=1)
@@ -72,7 +91,7 @@ class HalfNet(nn.Module):
         actions: how many a pixel chooses from.
         condition: planes beside the image, such as the noise or a mask.
         width: channels of the hidden layers, a multiple of 4.
-        depth: layers of the encoder.
+        depth: residual blocks of the encoder.
         foresight: whether it looks at what the actions would do.
         remembers: whether later steps read what the first one encoded; otherwise each encodes the image as it is.
     """
