@@ -24,7 +24,7 @@ from pixward.ops.pixel import RESTORE
 from pixward.pixel.run import improve
 from pixward.pixel.trace import replay, rounded
 from pixward.policies.pixel import REWARD_KERNEL, PixelPolicy
-from pixward.policies.pixel_half import noise_plane
+from pixward.policies.pixel_half import load_denoiser, noise_plane
 from pixward.policies.pixelrl import read_pixelrl
 
 Denoise = Callable[[Tensor], list[Tensor]]
@@ -65,12 +65,25 @@ def authors_policy(data: Path, name: str) -> PixelPolicy:
 
 
 def of_policy(net: PixelPolicy, sigma: float) -> Denoise:
-    """A policy, told the true noise if it asks for it."""
+    """A policy, told the true noise if it asks for it, or of what it knows the nearest."""
+    low, high = net.settings.noise or (sigma, sigma)
+    told = min(max(sigma, low), high)
 
     def denoise(noisy: Tensor) -> list[Tensor]:
-        condition = noise_plane(sigma, noisy) if net.settings.noise is not None else None
+        condition = noise_plane(told, noisy) if net.settings.condition else None
         trace = improve(net, noisy, condition=condition)
         return [*list(trace.images())[:-1], trace.result]
+
+    return denoise
+
+
+def own_denoiser(weights: str, sigma: float) -> Denoise:
+    """The supervised denoiser that the policies begin from, by itself."""
+    net = load_denoiser(weights)
+
+    @torch.inference_mode()
+    def denoise(noisy: Tensor) -> list[Tensor]:
+        return [noisy, net(noisy, noise_plane(sigma, noisy))]
 
     return denoise
 

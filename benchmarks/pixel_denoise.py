@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,21 +25,37 @@ import denoisers
 import numpy as np
 import torch
 from denoisers import Denoise, Log, authors_policy, images_of, of_policy, pair, scores, timed
+from pixel_words import ACTION, DENOISER, NOISE, OWN_25
 
 from pixward.bench.provenance import commit, hardware, today
 from pixward.files import save_text
 from pixward.metrics.image import ssim
 from pixward.pixel.trace import rounded
-from pixward.policies.pixel import load_pixel_policy
+from pixward.policies.pixel import KIND, load_pixel_policy
+from pixward.policies.weights import find_weights
 
 SIGMAS = (15, 25, 35, 50)
-OWN = {  # method: weights, by name or file; one line for each
-    "ours: noise": "noise",
-    "ours: noise-25": "noise-25",
-    "ours: denoiser": "denoiser",
+OWN = {  # method: weights of a policy, by name or file; one line for each
+    NOISE: "noise",
+    OWN_25: "noise-25",
+    ACTION: "noise-denoiser",
 }
+SUPERVISED = "noise"
+"""Weights of the denoiser that the policies begin from, and that one of them can call."""
 EVERY = 4
 """A slow method at a sigma other than 25 sees every fourth image."""
+
+NOTES = [
+    "All methods get the same noisy arrays, neither clipped nor rounded (NL means reads 8 bits only, so its own are). "
+    "The noise of an image is the same draw at every sigma, scaled. Scores are of the result clipped and rounded.",
+    "Slow methods see every fourth image where *images* says 17; the column *on every fourth image* is of the same 17 "
+    "images for all methods, and so compares all of them.",
+    "BM3D (PyPI bm3d 4.0.3), NL means (OpenCV, h = sigma) and the policies that are told the noise know the true "
+    "sigma. DnCNN and IRCNN are the models for that sigma. DnCNN-25, IRCNN-25 and the authors' PixelRL weights, "
+    "of which there are none here for other noise, are those for 25 at every sigma: what a wrong guess costs.",
+    "*best uniform action*: the whole image takes one action in each step, the best of the nine, chosen by looking at "
+    "the clean image. *random actions*: every pixel takes any of the nine.",
+]
 
 
 @dataclass(frozen=True)
@@ -71,6 +88,7 @@ METHODS = {
     "PixelRL plain": authors("plain"),
     "PixelRL convGRU+RMC": authors("convGRU+RMC"),
     "PixelRL convGRU": authors("convGRU"),
+    DENOISER: Method(lambda _, sigma: denoisers.own_denoiser(SUPERVISED, sigma)),
     **{name: own(weights) for name, weights in OWN.items()},
 }
 
@@ -141,7 +159,16 @@ def result_of(log: Log, task: Task, before: list[dict]) -> dict:
             row = summary(log, task, method, sigma) if sigma in METHODS[method].sigmas else None
             row = row or earlier.get((method, sigma))
             rows += [row] if row else []
-    return {**log.run, "rows": rows, "notes": []}
+    return {**log.run, "rows": rows, "notes": NOTES}
+
+
+def there(method: str) -> bool:
+    """Whether the weights of a method ship with pixward, if it has any of ours."""
+    wanted = (SUPERVISED, "denoiser") if method == DENOISER else (OWN.get(method), KIND)
+    found = wanted[0] is None or find_weights(*wanted) is not None
+    if not found:
+        print(f"{method}: there are no weights called {wanted[0]}, left out", file=sys.stderr)
+    return found
 
 
 def arguments() -> argparse.Namespace:
@@ -156,7 +183,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    args.methods = args.methods.split(",") if args.methods else list(METHODS)
+    args.methods = args.methods.split(",") if args.methods else [name for name in METHODS if there(name)]
     args.sigmas = [int(sigma) for sigma in args.sigmas.split(",")]
     for name in args.methods:
         if name not in METHODS:
