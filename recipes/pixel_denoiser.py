@@ -17,7 +17,7 @@ import torch
 
 from pixward.data.crops import Crops, read_photos
 from pixward.data.pairs import photo_files
-from pixward.pixel.tasks import noise_tasks, salt_pepper_tasks, text_tasks
+from pixward.pixel.tasks import Tasks, noise_tasks, salt_pepper_tasks, text_tasks
 from pixward.policies.pixel_half import HalfDenoiser
 from pixward.policies.weights import load_weights, save_weights
 from pixward.run import Run, seed_everything
@@ -56,47 +56,41 @@ def main() -> None:
     net = HalfDenoiser(**shape).to(memory_format=torch.channels_last)
     if args.start is not None:
         start(net, args.start)
+    with Run(args.out, resume=True, tensorboard=False) as run:
+        learn(net, tasks, run, args)
+    save_weights(args.out / "denoiser.safetensors", net.state_dict(), "denoiser", shape)
+
+
+def learn(net: HalfDenoiser, tasks: Tasks, run: Run, args: argparse.Namespace) -> None:
+    """Adam, the rate falling in a straight line; a log line and a checkpoint every 200 updates."""
     optimizer = torch.optim.Adam(net.parameters(), args.rate)
     plan = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min(1.0, (step + 1) / 50) * (0.02 + 0.98 * max(0.0, 1 - step / args.updates))
     )
-    with Run(args.out, resume=True, tensorboard=False) as run:
-        saved = run.load()
-        step = 0
-        if saved is not None:
-            net.load_state_dict(saved["net"])
-            optimizer.load_state_dict(saved["optimizer"])
-            plan.load_state_dict(saved["plan"])
-            step = saved["step"]
-        spent, began, total = (0.0 if saved is None else saved["seconds"]), time.process_time(), 0.0
-        logged = step
-        while step < args.updates:
-            batch = tasks(args.batch)
-            with torch.autocast("cpu", torch.bfloat16):
-                result = net(batch["image"], batch.get("condition"))
-            error = (result.float() - batch["clean"]).square().mean((1, 2, 3)) * 255**2
-            loss = (error * batch.get("weight", torch.ones(()))).mean() / 25
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(net.parameters(), args.clip)
-            optimizer.step()
-            plan.step()
-            step += 1
-            total += float((10 * (255**2 / error.detach().clamp_min(0.1)).log10()).mean())
-            if step % 200 == 0 or step == args.updates:
-                seconds = spent + time.process_time() - began
-                run.log(step, {"psnr": total / (step - logged), "loss": float(loss.detach()), "cpu_seconds": seconds})
-                total, logged = 0.0, step
-                run.save(
-                    {
-                        "net": net.state_dict(),
-                        "optimizer": optimizer.state_dict(),
-                        "plan": plan.state_dict(),
-                        "step": step,
-                        "seconds": seconds,
-                    }
-                )
-    save_weights(args.out / "denoiser.safetensors", net.state_dict(), "denoiser", shape)
+    parts = {"net": net, "optimizer": optimizer, "plan": plan}
+    saved = run.load()
+    for name, part in parts.items() if saved is not None else ():
+        part.load_state_dict(saved[name])
+    step, spent = (0, 0.0) if saved is None else (saved["step"], saved["seconds"])
+    began, total, logged = time.process_time(), 0.0, step
+    while step < args.updates:
+        batch = tasks(args.batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            result = net(batch["image"], batch.get("condition"))
+        error = (result.float() - batch["clean"]).square().mean((1, 2, 3)) * 255**2
+        loss = (error * batch.get("weight", torch.ones(()))).mean() / 25
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), args.clip)
+        optimizer.step()
+        plan.step()
+        step += 1
+        total += float((10 * (255**2 / error.detach().clamp_min(0.1)).log10()).mean())
+        if step % 200 == 0 or step == args.updates:
+            seconds = spent + time.process_time() - began
+            run.log(step, {"psnr": total / (step - logged), "loss": float(loss.detach()), "cpu_seconds": seconds})
+            total, logged = 0.0, step
+            run.save({name: part.state_dict() for name, part in parts.items()} | {"step": step, "seconds": seconds})
 
 
 if __name__ == "__main__":
