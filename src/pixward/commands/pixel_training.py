@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from pixward.data.pairs import photo_files
 from pixward.envs.pixel import PixelEnv
 from pixward.errors import PixwardError
 from pixward.files import save_text
+from pixward.metrics.image import psnr
 from pixward.pixel.run import improve
 from pixward.pixel.tasks import Tasks, noise_tasks, salt_pepper_tasks, text_tasks
 from pixward.policies.pixel import PixelPolicy, PixelSettings, load_pixel_policy, save_pixel_policy
@@ -35,6 +35,10 @@ SIGMAS = (5.0, 60.0)
 """The noise that a policy for it is trained on, of 255, unless the one that it starts from says otherwise."""
 LONGEST = 1024
 """Larger photos are reduced to this many pixels: cameras' own noise and sharpening go, and memory is kept."""
+SCORED = 256
+"""Pairs that are held out are scored at this size, whole."""
+SIDES = {"colour": 64}
+"""Width of the crops in pixels where it is not 48."""
 HELD_OUT = 10
 """Every tenth picture is not trained on but scored, where there are so many."""
 
@@ -92,7 +96,7 @@ def train_pixel(job: PixelTraining, watch: Watch) -> tuple[Path, list[dict[str, 
         begin_from(policy, job.start)
     policy.to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     tasks, held = _tasks(job, settings)
-    env = PixelEnv(policy.actions, settings.horizon, lab_distance if job.task == "colour" else squared_error)
+    env = PixelEnv(policy.actions, settings.horizon, _lab if job.task == "colour" else squared_error)
     plan = A2CSettings(
         updates=job.updates,
         batch=job.batch,
@@ -107,7 +111,7 @@ def train_pixel(job: PixelTraining, watch: Watch) -> tuple[Path, list[dict[str, 
             save_text(
                 job.out / "job.json", json.dumps({"task": job.task, "settings": asdict(settings)}, indent=1) + "\n"
             )
-        for line in a2c(env, policy, tasks, run, plan, None if held is None else lambda: judge(policy, held)):
+        for line in a2c(env, policy, tasks, run, plan, (lambda: judge(policy, held)) if held else None):
             watch(line)
     weights = job.out / "policy.safetensors"
     save_pixel_policy(weights, replace(settings, origin=f"pixward train pixel {job.task}"), policy.state_dict())
@@ -131,7 +135,7 @@ def _started(job: PixelTraining) -> PixelSettings | None:
 
 
 def settings_of(job: PixelTraining) -> PixelSettings:
-    """What a new policy looks like: as the one that it starts from, else the half network for the task.
+    """What a new policy looks like: as the one that it starts from, else as the shipped ones for the task.
 
     Raises:
         PixwardError: a start that is for something else, or not there.
@@ -152,7 +156,9 @@ def settings_of(job: PixelTraining) -> PixelSettings:
     settings = PixelSettings(
         actions=actions,
         horizon=HORIZONS[job.task],
-        design="half",
+        design="context" if job.task == "colour" else "half",  # colours hang on the scene
+        width=32 if job.task == "colour" else 64,
+        foresight=True,
         condition=int(told),
         noise=SIGMAS if told else None,
     )
@@ -203,8 +209,8 @@ def begin_from(policy: PixelPolicy, start: str | None) -> None:
             own[key].copy_(value)
 
 
-def _tasks(job: PixelTraining, settings: PixelSettings) -> tuple[Tasks, State | None]:
-    """What training draws, and a batch that it never sees: fixed damage on the middles of pictures held out."""
+def _tasks(job: PixelTraining, settings: PixelSettings) -> tuple[Tasks, list[State]]:
+    """What training draws, and batches that it never sees: fixed damage on the middles of photos, or small pairs."""
     if job.task == "colour":
         if job.pairs is None or job.photos:
             raise PixwardError("colour learns from pairs: give two folders with --inputs DIR --labels DIR, no --photos")
@@ -213,10 +219,8 @@ def _tasks(job: PixelTraining, settings: PixelSettings) -> tuple[Tasks, State | 
         except FileNotFoundError as error:
             raise PixwardError(str(error)) from None
         kept, scored = _split(pairs)
-        batches = [{key: _middle(value, 128) for key, value in pair.batch().items()} for pair in scored]
-        least = min((batch["image"].shape[2] for batch in batches), default=0)
-        held = {key: torch.cat([_middle(batch[key], least) for batch in batches]) for key in ("image", "clean")}
-        return PairCrops(kept, job.side, zoom=4.0), held if least else None
+        batches = [{key: _shrunk(value, SCORED) for key, value in pair.batch().items()} for pair in scored]
+        return PairCrops(kept, job.side, zoom=3.0), batches
     if not job.photos or job.pairs is not None:
         raise PixwardError(f"{job.task} learns from clean photos: give a folder with --photos DIR, no pairs")
     try:
@@ -226,13 +230,13 @@ def _tasks(job: PixelTraining, settings: PixelSettings) -> tuple[Tasks, State | 
     kept_files, scored_files = _split(files)
     training = _damage(job.task, Crops([_reduced(file) for file in kept_files], job.side), settings)
     if not scored_files:
-        return training, None
+        return training, []
     clean = [_middle(_reduced(file)[None].float() / 255, 128) for file in scored_files]
     least = min(image.shape[2] for image in clean)
     middles = torch.cat([_middle(image, least) for image in clean])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)  # the same damage in every run, whatever its seed
-        return training, _damage(job.task, lambda count: middles[:count], settings)(len(middles))
+        return training, [_damage(job.task, lambda count: middles[:count], settings)(len(middles))]
 
 
 def _split(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
@@ -251,12 +255,14 @@ def _damage(task: str, crops: Callable[[int], Tensor], settings: PixelSettings) 
 def _reduced(file: Path) -> Tensor:
     """A grey photo, uint8 ``(1, H, W)``, no longer than :data:`LONGEST`."""
     (photo,) = read_photos([file], grey=True)
-    scale = LONGEST / max(photo.shape)
-    if scale >= 1:
-        return photo
-    size = [max(1, round(side * scale)) for side in photo.shape[1:]]
-    small = F.interpolate(photo[None].float(), size, mode="bilinear", antialias=True)[0]
-    return small.round().clamp(0, 255).to(torch.uint8)
+    return _shrunk(photo[None].float(), LONGEST)[0].round().clamp(0, 255).to(torch.uint8)
+
+
+def _shrunk(image: Tensor, longest: int) -> Tensor:
+    """``(B, C, H, W)`` with no side longer than that."""
+    scale = longest / max(image.shape[2:])
+    size = [max(1, round(side * scale)) for side in image.shape[2:]]
+    return image if scale >= 1 else F.interpolate(image, size, mode="bilinear", antialias=True)
 
 
 def _middle(image: Tensor, side: int) -> Tensor:
@@ -266,27 +272,28 @@ def _middle(image: Tensor, side: int) -> Tensor:
     return image[..., top : top + side, left : left + side]
 
 
-def judge(policy: PixelPolicy, held: State) -> dict[str, float]:
+@torch.no_grad()
+def judge(policy: PixelPolicy, held: Sequence[State]) -> dict[str, float]:
     """Scores on pictures that are not trained on, every pixel taking its best action: before, and after all steps.
 
-    PSNR in dB, and for colours the mean distance in CIE Lab, which is to fall.
+    PSNR in dB, and for colours the mean distance in CIE Lab, which is to fall; the mean over pictures.
     """
     device = next(policy.parameters()).device
-    held = {key: value.to(device) for key, value in held.items()}
-    clean = held["clean"]
-    result = improve(policy.eval(), held["image"], condition=held.get("condition")).result
+    colour = policy.actions.channels == 3
+    measure = (lambda image, clean: -lab_distance(image, clean).mean((1, 2))) if colour else psnr
+    scores = []
+    policy.eval()
+    for batch in held:
+        image, clean, *condition = (batch[key].to(device) for key in ("image", "clean", "condition") if key in batch)
+        result = improve(policy, image, condition=condition[0] if condition else None).result
+        scores.append(torch.stack([measure(picture.clamp(0, 1), clean) for picture in (image, result)]))
     policy.train()
-    if clean.shape[1] == 3:
-        before, after = (float(-lab_distance(image, clean).mean()) for image in (held["image"], result))
-        return {"lab_before": round(before, 4), "lab": round(after, 4)}
-    errors = [(image - clean).square().mean((1, 2, 3)).clamp_min(1e-10) for image in (held["image"], result)]
-    before, after = (float(-10 * error.log10().mean()) for error in errors)
-    return {"psnr_before": round(before, 3), "psnr": round(after, 3)}
+    before, after = torch.cat(scores, 1).mean(1).tolist()
+    name = "lab" if colour else "psnr"
+    return {f"{name}_before": round(before, 4), name: round(after, 4)}
 
 
-def pace(began: float, first: int, step: int, updates: int) -> str:
-    """How long the rest will take, in words."""
-    if step <= first:
-        return ""
-    left = (time.monotonic() - began) / (step - first) * (updates - step)
-    return f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left"
+def _lab(output: Tensor, target: Tensor) -> Tensor:
+    """The reward for colour in full precision: half of it would round away what a small step changes."""
+    with torch.autocast(output.device.type, enabled=False):
+        return lab_distance(output, target)

@@ -49,7 +49,9 @@ def command(
         Gradient, typer.Option(help="all: weigh what every action would bring; sampled: PixelRL's own.")
     ] = Gradient.all,
     batch: Annotated[int, typer.Option(metavar="N", min=1, help="Episodes played at once.")] = 16,
-    side: Annotated[int, typer.Option(metavar="N", min=8, help="Width of the crops, in pixels.")] = 48,
+    side: Annotated[
+        int | None, typer.Option(metavar="N", min=8, help="Width of the crops, in pixels. Default: 48, for colour 64.")
+    ] = None,
     bfloat16: Annotated[
         bool, typer.Option("--bfloat16", help="Half precision: faster where the processor has it.")
     ] = False,
@@ -64,7 +66,7 @@ def command(
 
     Example:  pixward train pixel text --photos photos/ --out runs/text --updates 2000
     """
-    from pixward.commands.pixel_training import PixelTraining, train_pixel
+    from pixward.commands.pixel_training import SIDES, PixelTraining, train_pixel
     from pixward.errors import PixwardError
 
     if (inputs is None) != (labels is None):
@@ -82,7 +84,7 @@ def command(
         resume=resume,
         bfloat16=bfloat16,
         batch=batch,
-        side=side,
+        side=side or SIDES.get(task.value, 48),
     )
     if as_json:
         kept, lines = train_pixel(job, lambda line: typer.echo(json.dumps(line)))
@@ -96,7 +98,7 @@ def command(
 def _shown(job: Any) -> tuple[Path, list[dict[str, Any]]]:
     """Train with a progress bar on stderr, or, where that is no terminal, with lines."""
     from pixward.commands.console import progress
-    from pixward.commands.pixel_training import pace, train_pixel
+    from pixward.commands.pixel_training import train_pixel
 
     with progress("{task.fields[said]}", quiet=False) as bar:
         shown = bar.add_task(f"train {job.task}", total=job.updates, said="")
@@ -126,3 +128,11 @@ def summary(lines: list[dict[str, Any]]) -> str:
     curve = lines[:: max(1, len(lines) // 8)]
     key = next((name for name in ("psnr", "lab") if name in last), "return")
     return f"{words}\n{key}: " + ", ".join(f"{line['step']}: {line[key]:.4g}" for line in curve)
+
+
+def pace(began: float, first: int, step: int, updates: int) -> str:
+    """How long the rest will take, in words."""
+    if step <= first:
+        return ""
+    left = (time.monotonic() - began) / (step - first) * (updates - step)
+    return f"{left / 60:.0f} min left" if left >= 90 else f"{left:.0f} s left"
