@@ -94,6 +94,7 @@ def regress(
     for name in parts.keys() & saved.keys():
         parts[name].load_state_dict(saved[name])
     step, spent, began, total = saved["step"], saved["seconds"], time.process_time(), 0.0
+    logged = step
     while step < updates:
         batch = crops(8)
         start, goal = shown(batch["image"]), shown(batch["clean"])
@@ -109,12 +110,12 @@ def regress(
         total += float(loss.detach())
         if step % EVERY == 0 or step == updates:
             spent += time.process_time() - began
-            line = {"distance": total / EVERY, "cpu_seconds": round(spent, 2)}
+            line = {"distance": total / (step - logged), "cpu_seconds": round(spent, 2)}
             line |= judge_regressor(net, held_out) if step % (5 * EVERY) == 0 or step == updates else {}
             run.log(step, line)
             run.save({name: part.state_dict() for name, part in parts.items()} | {"step": step, "seconds": spent})
             print({"step": step, **line}, flush=True)
-            total, began = 0.0, time.process_time()
+            total, logged, began = 0.0, step, time.process_time()
 
 
 def start(policy: PixelPolicy, regressor: ContextRegressor) -> None:
@@ -146,7 +147,7 @@ def main() -> None:
     seed_everything(0)
     pairs = popout(args.data, "train")
     training = [pair for index, pair in enumerate(pairs) if args.fold is None or index % FOLDS != args.fold]
-    held_out = [pair for index, pair in enumerate(pairs) if index % FOLDS == args.fold]
+    held_out = [pair for index, pair in enumerate(pairs) if index % FOLDS == args.fold][::2]
     crops = PairCrops(training, args.side, 2.0)
     regressor = ContextRegressor().to(memory_format=torch.channels_last)
     if args.regressor is None:
@@ -168,7 +169,7 @@ def main() -> None:
         entropy=args.entropy,
         gradient=args.gradient,
         bfloat16=True,
-        checkpoint_every=min(50, args.updates),
+        checkpoint_every=min(100, args.updates),
     )
     small = PairCrops(training, 64, 3.0)
     with Run(args.out / "policy", resume=True, tensorboard=False) as run:

@@ -39,8 +39,8 @@ def test_any_size_is_served(size):
 
 def test_the_scene_is_seen_at_one_size():
     encoder = ContextEncoder(3, 0, 16)
-    assert encoder.scene(torch.rand(1, 3, 2 * SCENE, 3 * SCENE)).shape == (1, FOUND, SCENE // 2, SCENE * 3 // 4)
-    assert encoder.scene(torch.rand(1, 3, 20, 30)).shape == (1, FOUND, 10, 15)
+    assert encoder.scene(torch.rand(1, 3, 2 * SCENE, 3 * SCENE), None).shape == (1, FOUND, SCENE // 2, SCENE * 3 // 4)
+    assert encoder.scene(torch.rand(1, 3, 20, 30), None).shape == (1, FOUND, 10, 15)
 
 
 def test_a_picture_enlarged_is_the_same_scene():
@@ -48,9 +48,9 @@ def test_a_picture_enlarged_is_the_same_scene():
     encoder = ContextEncoder(3, 0, 16)
     small = torch.rand(1, 3, SCENE, SCENE)
     large = small.repeat_interleave(2, 2).repeat_interleave(2, 3)
-    first, second = encoder.scene(small), encoder.scene(large)
+    first, second = encoder.scene(small, None), encoder.scene(large, None)
     # Enlarged by repetition and reduced by the antialiased filter: a little blur, and nothing else.
-    assert (first - second).abs().mean() < 0.5 * (first - encoder.scene(small.flip(3))).abs().mean()
+    assert (first - second).abs().mean() < 0.5 * (first - encoder.scene(small.flip(3), None)).abs().mean()
 
 
 @torch.no_grad()
@@ -61,6 +61,16 @@ def test_a_far_corner_sways_a_pixel():
     other[..., -48:, -48:] = 1 - other[..., -48:, -48:]
     assert policy.reach is None
     assert not torch.equal(policy(image)[0][..., 0, 0], policy(other)[0][..., 0, 0])
+
+
+@torch.no_grad()
+def test_a_part_remembers_what_the_whole_does():
+    net = opinionated().net
+    image = torch.rand(1, 3, 70, 90)
+    whole = net.look(image, None, None)[2]
+    area = (slice(13, 50), slice(61, 90))
+    part = net.remember(image[(..., *area)], None, net.encoder.scene(image, None), area, (70, 90))
+    assert torch.allclose(part, whole[(..., *area)], atol=1e-5)
 
 
 @torch.no_grad()

@@ -45,15 +45,18 @@ class ContextEncoder(nn.Module):
 
     def forward(self, image: Tensor, condition: Tensor | None) -> Tensor:
         """What each pixel knows of itself and of the scene, after the last ReLU."""
-        planes = image if condition is None else torch.cat([image, condition], 1)
-        x = torch.cat([_enlarged(self.scene(planes), planes), planes], 1)
+        return self.join(image, condition, _enlarged(self.scene(image, condition), image))
+
+    def join(self, image: Tensor, condition: Tensor | None, found: Tensor) -> Tensor:
+        """The same for a picture or a part of one, with what was found in the scene there, ``(B, FOUND, H, W)``."""
+        x = torch.cat([found, _planes(image, condition)], 1)
         for layer in self.pixel:
             x = layer(x).relu_()
         return x
 
-    def scene(self, planes: Tensor) -> Tensor:
+    def scene(self, image: Tensor, condition: Tensor | None) -> Tensor:
         """What the pyramid finds in the reduced picture, ``(B, FOUND, h, w)``."""
-        half = self.fine(fold(_reduced(planes))).relu_()
+        half = self.fine(fold(_reduced(_planes(image, condition)))).relu_()
         quarter = _through(self.middle, half)
         eighth = _through(self.coarse, quarter)
         eighth = eighth + self.everywhere(eighth.mean((2, 3)))[:, :, None, None]
@@ -116,13 +119,27 @@ class ContextNet(nn.Module):
         The memory, ``(B, width, H, W)`` and the guess after it, is what the encoder made of the first image.
         """
         if memory is None:
-            seen = self.encoder(image, condition)
-            memory = seen.float()
-            if self.out is not None:
-                memory = torch.cat([memory, image + self.out(seen)], 1)
+            memory = self._memory(image, self.encoder(image, condition))
         x = self.mix(torch.cat([memory, image], 1)).relu_()
         x = self.body(x).relu_()
         return x, x, memory
+
+    def remember(
+        self, image: Tensor, condition: Tensor | None, scene: Tensor, area: tuple[slice, slice], size: tuple[int, int]
+    ) -> Tensor:
+        """The memory of one part of a large picture, ``(B, width, h, w)``: with it, :meth:`look` needs nothing else.
+
+        Args:
+            image: the part.
+            condition: of that part.
+            scene: what ``encoder.scene`` found in the whole picture.
+            area: rows and columns of the part.
+            size: height and width of the whole.
+        """
+        return self._memory(image, self.encoder.join(image, condition, _enlarged_part(scene, area, size)))
+
+    def _memory(self, image: Tensor, seen: Tensor) -> Tensor:
+        return seen.float() if self.out is None else torch.cat([seen.float(), image + self.out(seen)], 1)
 
     def logits(self, features: Tensor, image: Tensor) -> Tensor:
         """``(B, A, H, W)``; with foresight only what is added to :meth:`gains`."""
@@ -169,6 +186,21 @@ def _reduced(planes: Tensor) -> Tensor:
         return planes
     size = (max(1, round(height * share)), max(1, round(width * share)))
     return F.interpolate(planes, size, mode="bilinear", antialias=True)
+
+
+def _planes(image: Tensor, condition: Tensor | None) -> Tensor:
+    return image if condition is None else torch.cat([image, condition], 1)
+
+
+def _enlarged_part(x: Tensor, area: tuple[slice, slice], size: tuple[int, int]) -> Tensor:
+    """The part ``area`` of ``x`` enlarged to ``size``, without enlarging the rest."""
+    places = [
+        (torch.arange(part.start, part.stop, device=x.device, dtype=x.dtype) + 0.5) / length * 2 - 1
+        for part, length in zip(area, size, strict=True)
+    ]
+    rows, columns = torch.meshgrid(*places, indexing="ij")
+    grid = torch.stack([columns, rows], -1).expand(x.shape[0], -1, -1, -1)
+    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def _enlarged(x: Tensor, like: Tensor) -> Tensor:
