@@ -23,11 +23,16 @@ def command(
     Example:  pixward pixel export denoise25.safetensors --out step.onnx
     """
     from pixward.commands.outputs import check_outputs, staged
+    from pixward.commands.pixel_weights import shipped
     from pixward.pixel.export import export_onnx
-    from pixward.policies.pixel import load_pixel_policy
+    from pixward.policies.pixel import KIND, load_pixel_policy
+    from pixward.policies.weights import find_weights
 
     if out.suffix.lower() != ".onnx":
         raise PixwardError(f"cannot write {out}: give it the ending .onnx")
+    if find_weights(weights, KIND) is None:
+        there = ", ".join(shipped()) or "none in this version"
+        raise PixwardError(f"there is no weight file {weights}; by name there are: {there}")
     if Path(weights).suffix.lower() == ".npz":
         how = "import it first with `pixward pixel import WEIGHTS.npz --out FILE.safetensors`"
         raise PixwardError(f"{weights} is a file of PixelRL's authors: {how}")

@@ -34,6 +34,9 @@ def load_weights(name: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
         raise ValueError(f"{path} is no whole file of weights ({error}): train it again or fetch it anew") from None
     if header.get("kind") != kind:
         raise ValueError(f"{path} does not hold a pixward {kind}")
+    for key, value in tensors.items():
+        if not bool(value.isfinite().all()):
+            raise ValueError(f"{path} is damaged, {key} holds NaN or infinity: train it again or fetch it anew")
     try:
         settings = dict(json.loads(header["settings"]))
     except (KeyError, TypeError, ValueError):
