@@ -36,25 +36,28 @@ from pixel import judge, middle, photos, start
 SIGMA = 25.0
 EVERY = 10.0
 """Processor seconds between two points of a curve."""
-CASES = {  # name: (gradient, kernel, learning rate)
-    "all actions": ("all", "identity", 1e-4),
-    "sampled": ("sampled", "identity", 1e-4),
-    "sampled, a third of the rate": ("sampled", "identity", 3e-5),
-    "all actions, kernel zero": ("all", "zero", 1e-4),
-    "all actions, kernel gaussian": ("all", "gaussian", 1e-4),
-    "all actions, kernel learned": ("all", "learned", 1e-4),
-    "sampled, kernel zero": ("sampled", "zero", 1e-4),
-    "sampled, kernel gaussian": ("sampled", "gaussian", 1e-4),
-    "sampled, kernel learned": ("sampled", "learned", 1e-4),
+LEARN, TUNE = (False, 5e-4, 0.02), (True, 1e-4, 0.0)
+"""Foresight, learning rate and weight of the entropy: a policy that must learn what to choose, beginning with a random
+choice; and one whose foresight chooses well from the start."""
+CASES = {  # name: (gradient, kernel, which)
+    "learning, all actions": ("all", "identity", LEARN),
+    "learning, sampled": ("sampled", "identity", LEARN),
+    "tuning, all actions": ("all", "identity", TUNE),
+    "tuning, sampled": ("sampled", "identity", TUNE),
+    "learning, sampled, kernel zero": ("sampled", "zero", LEARN),
+    "learning, sampled, kernel gaussian": ("sampled", "gaussian", LEARN),
+    "learning, sampled, kernel learned": ("sampled", "learned", LEARN),
+    "learning, all actions, kernel zero": ("all", "zero", LEARN),
+    "learning, all actions, kernel learned": ("all", "learned", LEARN),
 }
 
 
 def curve(case: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     """One run: PSNR over processor seconds of learning."""
-    gradient, kind, rate = CASES[case]
+    gradient, kind, (foresight, rate, entropy) = CASES[case]
     data, seconds = args.data, args.seconds
     seed_everything(seed)
-    policy = PixelPolicy(PixelSettings(design="half", foresight=True, condition=1)).to(
+    policy = PixelPolicy(PixelSettings(design="half", foresight=foresight, condition=1)).to(
         memory_format=torch.channels_last
     )
     start(policy, args.start)
@@ -62,7 +65,7 @@ def curve(case: str, seed: int, args: argparse.Namespace) -> dict[str, Any]:
     training, held_out = photos(data)
     tasks = noise_tasks(Crops(training, 48), (SIGMA, SIGMA), condition=True)
     score = judge("noise", middle(held_out), (SIGMA,))
-    plan = A2CSettings(gradient=gradient, kernel=kind, entropy=0.0)
+    plan = A2CSettings(gradient=gradient, kernel=kind, entropy=entropy)
     optimizer = torch.optim.Adam([*policy.parameters(), *kernel.parameters()], rate)
     spent, updates = 0.0, 0
     points: list[list[float]] = [[0.0, score(policy)[f"psnr_{SIGMA:g}"]]]
@@ -152,7 +155,10 @@ def draw(kept: list[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(1, 2, figsize=(11, 4), sharey=True, constrained_layout=True)
-    groups = ([case for case in CASES if "kernel" not in case], [case for case in CASES if "third" not in case])
+    groups = (
+        [case for case in CASES if "kernel" not in case],
+        [case for case in CASES if case.startswith("learning, sampled")],
+    )
     for axis, cases, title in zip(axes, groups, ("gradients", "reward kernels"), strict=True):
         for case in cases:
             runs = [run for run in kept if run["case"] == case]
