@@ -47,7 +47,7 @@ NOTES = [
     "Telea and Navier-Stokes (OpenCV, radius 3) are oracles here: they are given the true mask, the pixels that differ "
     "from the clean picture by more than 40 of 255, and one pixel around them. Nobody has it in practice.",
     "The text pictures are JPEGs of quality 75, and compression leaves its traces between the letters too. 'Truth in "
-    "the true mask' puts the clean picture where the mask is and leaves the rest: the end of what inpainting can reach.",
+    "the true mask' puts the clean picture where the mask is and leaves the rest: the most that inpainting can reach.",
     "The authors' weights for salt and pepper were trained at density 0.5; they take 5 steps. One policy of ours is "
     "for every density and is not told which.",
 ]
