@@ -73,7 +73,9 @@ def test_two_steps_equal_torch(both, size):
         with torch.no_grad():
             logits, memory = net(image, memory, condition)
         found = session.run(None, feeds_of(session, image, kept, condition, step == 0))
-        np.testing.assert_allclose(found[0], logits.numpy(), rtol=1e-5, atol=1e-4)
+        # With foresight logits are differences of numbers as large as the largest of them.
+        size_of_all = max(1.0, float(logits.abs().max()) / 100)
+        assert np.abs(found[0] - logits.numpy()).max() < 1e-4 * size_of_all
         assert (memory is None) == (len(found) == 1)
         if memory is not None:
             kept = found[1]

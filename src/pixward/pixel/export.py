@@ -111,7 +111,8 @@ def _branched(policy: PixelPolicy) -> ModelProto:
     shapes = _shapes(policy, memory)
     without = {name: shape for name, shape in shapes.items() if name != "memory"}
     outputs = ["logits", "next_memory"]
-    weights, branches, opset = {}, [], None
+    weights: dict[str, TensorProto] = {}
+    branches, opset = [], None
     for name, known in (("begin", without), ("go_on", shapes)):
         model = _traced(_Step(copy.deepcopy(policy), tuple(known)), known, outputs)
         model = compose.add_prefix(model, f"{name}/", rename_inputs=False, rename_initializers=False)
@@ -168,7 +169,7 @@ def _traced(module: nn.Module, shapes: dict[str, tuple[int, ...]], outputs: Sequ
         torch.onnx.export(
             module,
             arguments,
-            buffer,
+            buffer,  # type: ignore[arg-type]  # a stream is fine for this exporter
             input_names=list(shapes),
             output_names=list(outputs),
             dynamic_axes=free,
