@@ -27,11 +27,20 @@ class Gradient(StrEnum):
     sampled = "sampled"
 
 
+Photos = Annotated[
+    list[Path] | None, typer.Option(metavar="DIR", help="Folder of clean photos. May be given several times.")
+]
+Start = Annotated[
+    str | None, typer.Option(metavar="START", help="Policy or denoiser to begin with. Default: the shipped denoiser.")
+]
+Side = Annotated[
+    int | None, typer.Option(metavar="N", min=8, help="Width of the crops, in pixels. Default: 48, for colour 64.")
+]
+
+
 def command(
     task: Annotated[Task, typer.Argument(help="What it learns to put right.")],
-    photos: Annotated[
-        list[Path] | None, typer.Option(metavar="DIR", help="Folder of clean photos. May be given several times.")
-    ] = None,
+    photos: Photos = None,
     inputs: Annotated[Path | None, typer.Option(metavar="DIR", help="For colour: pictures before the edit.")] = None,
     labels: Annotated[
         Path | None, typer.Option(metavar="DIR", help="For colour: the same pictures after it, of the same names.")
@@ -40,18 +49,13 @@ def command(
         "pixward-run"
     ),
     updates: Annotated[int, typer.Option(metavar="N", min=1, help="Of the optimiser; each plays a batch.")] = 2_000,
-    weights: Annotated[
-        str | None,
-        typer.Option(metavar="START", help="Policy or denoiser to begin with. Default: the shipped denoiser."),
-    ] = None,
+    weights: Start = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Fixes first weights, crops, damage, choices.")] = 0,
     gradient: Annotated[
         Gradient, typer.Option(help="all: weigh what every action would bring; sampled: PixelRL's own.")
     ] = Gradient.all,
     batch: Annotated[int, typer.Option(metavar="N", min=1, help="Episodes played at once.")] = 16,
-    side: Annotated[
-        int | None, typer.Option(metavar="N", min=8, help="Width of the crops, in pixels. Default: 48, for colour 64.")
-    ] = None,
+    side: Side = None,
     bfloat16: Annotated[
         bool, typer.Option("--bfloat16", help="Half precision: faster where the processor has it.")
     ] = False,
