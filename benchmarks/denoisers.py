@@ -78,7 +78,7 @@ def of_policy(net: PixelPolicy, sigma: float) -> Denoise:
 
 
 def own_denoiser(weights: str, sigma: float) -> Denoise:
-    """The supervised denoiser that the policies begin from, by itself."""
+    """The guess of a policy with foresight, by itself: what the denoiser action gives."""
     net = load_denoiser(weights)
 
     @torch.inference_mode()

@@ -3,7 +3,7 @@
     python benchmarks/pixel_denoise.py
 
 About two and a half hours on one idle core, most of it for the authors' weights. Needs the authors' weights, DnCNN,
-IRCNN and BSD68 (which pixward does not ship) and the extras "bench" and "pixel". All methods get the same noisy arrays,
+IRCNN and BSD68 (which pixward does not ship) and the extras "bench", "bm3d" and "pixel". All methods get the same noisy arrays,
 drawn from the seed, neither clipped nor rounded; clipping and rounding is for scoring only. Slow methods see all images
 at sigma 25 and every fourth one at other sigmas. Every finished image is kept in runs/pixel_denoise.jsonl: started
 again, the script goes on where it was stopped. With --methods only those named are run; the figures of the others are
@@ -164,7 +164,7 @@ def result_of(log: Log, task: Task, before: list[dict]) -> dict:
 
 def there(method: str) -> bool:
     """Whether the weights of a method ship with pixward, if it has any of ours."""
-    wanted = (SUPERVISED, "denoiser") if method == DENOISER else (OWN.get(method), KIND)
+    wanted = (SUPERVISED if method == DENOISER else OWN.get(method), KIND)
     found = wanted[0] is None or find_weights(*wanted) is not None
     if not found:
         print(f"{method}: there are no weights called {wanted[0]}, left out", file=sys.stderr)

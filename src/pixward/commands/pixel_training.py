@@ -166,9 +166,9 @@ def settings_of(job: PixelTraining) -> PixelSettings:
 
 
 def _start_name(start: str | None) -> str | None:
-    """``start``, or the shipped denoiser if there is one; PixwardError where the former does not exist."""
+    """``start``, or the shipped policy for noise if there is one; PixwardError where the former does not exist."""
     if start is None:
-        return "noise" if find_weights("noise", "denoiser") is not None else None
+        return "noise" if find_weights("noise", "pixel") is not None else None
     if find_weights(start, "pixel") is None and find_weights(start, "denoiser") is None:
         raise PixwardError(f"there are no weights {start} to start from: give a name that ships with pixward or a file")
     return start
@@ -194,7 +194,7 @@ def _denoiser_shape(name: str) -> dict[str, int]:
 def begin_from(policy: PixelPolicy, start: str | None) -> None:
     """Give ``policy`` every tensor of the policy or denoiser ``start`` that has a place of the same shape in it.
 
-    None stands for the shipped denoiser, as PixelRL's authors start from one; without that the policy stays random.
+    None stands for the shipped policy for noise, as PixelRL's authors start from one; without that the policy stays random.
     """
     name = _start_name(start)
     if name is None:

@@ -24,6 +24,9 @@ SIGMA_UNIT = 50.0
 """The noise, of 255, that a condition plane of ones stands for."""
 
 
+_GUESS = ("net.encoder.", "net.out.")
+
+
 class HalfEncoder(nn.Module):
     """``encoder(image (B, C, H, W), condition (B, K, H, W)) -> (B, width, H/2, W/2)``, sizes rounded up.
 
@@ -194,15 +197,18 @@ def noise_plane(sigma: Tensor | float, image: Tensor) -> Tensor:
 
 
 def load_denoiser(name: str = "noise") -> HalfDenoiser:
-    """The denoiser that ships with pixward, or the one in the file ``name``.
+    """The denoiser whose guess a shipped policy with foresight follows; ``name`` may also be such a policy's file.
 
     Raises:
         FileNotFoundError: there is none of that name.
-        ValueError: a file that is damaged or holds something else.
+        ValueError: a file that is damaged, or whose policy does not guess.
     """
-    tensors, settings = load_weights(name, "denoiser")
-    denoiser = HalfDenoiser(**settings)
-    denoiser.load_state_dict(tensors)
+    tensors, settings = load_weights(name, "pixel")
+    own = {key.removeprefix("net."): value for key, value in tensors.items() if key.startswith(_GUESS)}
+    if "out.weight" not in own or settings.get("design") != "half":
+        raise ValueError(f"the policy {name} has no foresight, and so no denoiser")
+    denoiser = HalfDenoiser(1, settings["width"], settings["depth"], settings["condition"])
+    denoiser.load_state_dict(own)
     return denoiser.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
