@@ -77,19 +77,19 @@ def greedy(image: Tensor, clean: Tensor) -> Tensor:
 def matched(image: Tensor, clean: Tensor) -> Tensor:
     """The best setting of chain:photo for this very pair, as ``pixward match`` finds it."""
     found = match(image, clean, editor=PHOTO, renders=RENDERS)
-    return PHOTO(image, PHOTO.space.from_dict(found.setting))
+    return PHOTO(image, PHOTO.space.from_dict(found.setting)[None])
 
 
 @functools.cache
-def global_setting(data: Path, steps: int = 200) -> tuple[tuple[str, float], ...]:
+def global_setting(data: Path, steps: int = 120) -> tuple[tuple[str, float], ...]:
     """One setting of chain:photo for all: least mean Lab distance over the training pairs, by Adam."""
     both = [torch.cat([pair.before, pair.after])[None].float() / 255 for pair in pairs_of(data, "train")]
-    small = torch.cat([F.interpolate(pair, (48, 64), mode="bilinear", antialias=True) for pair in both])
+    small = torch.cat([F.interpolate(pair, (36, 48), mode="bilinear", antialias=True) for pair in both])
     image, clean = small.split(3, 1)
     action = PHOTO.space.default_action().clone().requires_grad_()
     free = torch.tensor([float(name not in HELD) for name in PHOTO.space.names])
     start = action.detach().clone()
-    optimizer = torch.optim.Adam([action], 0.03)
+    optimizer = torch.optim.Adam([action], 0.05)
     for _ in range(steps):
         now = start + free * (action - start)
         gap = srgb_to_lab(PHOTO(image, PHOTO.space.denormalize(now.clamp(-1, 1)))) - srgb_to_lab(clean)
@@ -102,7 +102,7 @@ def global_setting(data: Path, steps: int = 200) -> tuple[tuple[str, float], ...
 
 
 def fitted(data: Path) -> Method:
-    setting = PHOTO.space.from_dict(dict(global_setting(data)))
+    setting = PHOTO.space.from_dict(dict(global_setting(data)))[None]
     return lambda image, clean: PHOTO(image, setting)
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pixward.policies.pixel import PixelPolicy
 
 NAMES = {
-    "denoise": ("noise", "noise-25", "noise-denoiser"),
+    "denoise": ("noise", "noise-denoiser"),
     "restore": ("text", "salt-pepper"),
     "colour": ("colour",),
     "saliency": ("saliency",),

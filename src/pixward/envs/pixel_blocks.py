@@ -8,9 +8,6 @@ is learnt is still a policy for every single pixel, which runs by itself afterwa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -107,29 +104,26 @@ class BlockEnv:
         return self.env.image(state)
 
 
-class BlockPolicy:
-    """``policy`` as a trainer in a :class:`BlockEnv` sees it: a group's distribution is the mean of its pixels'."""
+class BlockPolicy(nn.Module):
+    """``policy`` as a trainer in a :class:`BlockEnv` sees it: a group's distribution is the mean of its pixels'.
 
-    def __init__(self, policy: PixelPolicy, blocks: Blocks) -> None:
-        self.policy, self.blocks = policy, blocks
+    Its baseline is a table, one number for each step, side and tone: the value branch of ``policy`` is not trained. On
+    shared layers it was not stable here, since rewards are far smaller than the noise of a value that is being learnt.
+    """
+
+    def __init__(self, policy: PixelPolicy, blocks: Blocks, rate: float = 30.0) -> None:
+        """``rate`` is how many times faster the table learns than the network, whose rate suits weights."""
+        super().__init__()
+        self.policy, self.blocks, self.rate = policy, blocks, rate
+        self.worth = nn.Parameter(torch.zeros(policy.settings.horizon, SIDES * TONES))
 
     def distribution(self, state: State, memory: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Log-probabilities ``(B, A, h, w)``, baseline ``(B, h, w)``, and the memory of ``policy``.
 
         The mean is of log-probabilities, normalised again: that of the logits.
         """
-        log_probs, value, memory = self.policy.distribution(state, memory)
-        pooled, _ = self.blocks.mean(torch.cat([log_probs, value.unsqueeze(1)], 1).float(), state)
-        return F.log_softmax(pooled[:, :-1], 1), pooled[:, -1], memory
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Those of ``policy``."""
-        return self.policy.parameters()
-
-    def state_dict(self) -> dict[str, Any]:
-        """That of ``policy``."""
-        return self.policy.state_dict()
-
-    def load_state_dict(self, state: Any) -> Any:
-        """Into ``policy``."""
-        return self.policy.load_state_dict(state)
+        log_probs, _, memory = self.policy.distribution(state, memory)
+        pooled, share = self.blocks.mean(log_probs.float(), state)
+        step = state["step"].long().clamp_max(len(self.worth) - 1)
+        worth = self.rate * self.worth[step].repeat_interleave(share.shape[1] // (SIDES * TONES), 1)
+        return F.log_softmax(pooled, 1), worth.unsqueeze(2) * share.sqrt(), memory

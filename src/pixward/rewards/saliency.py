@@ -14,7 +14,7 @@ from pixward.metrics.image import srgb_to_lab
 
 Saliency = Callable[[Tensor], Tensor]
 """``(images (B, 3, H, W) in [0, 1]) -> (B, H, W) in [0, 1]``."""
-STAY = 0.5
+STAY = 0.25
 """Default price of a change, per 100 units of distance in Lab."""
 _LEAST = 0.02  # share that a mask counts as having at least, so that a few pixels do not outweigh the rest
 
