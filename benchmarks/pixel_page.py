@@ -28,6 +28,7 @@ PARTS = {  # part: (title, the column by which its rows are parted into tables, 
     "saliency": ("Saliency", ""),
     "gradient": ("All actions against one sample", ""),
     "ablation": ("What the reward-map convolution is worth", ""),
+    "stop": ("The stop action", ""),
     "training": ("Training", ""),
 }
 TOLERANCE = 0.02

@@ -29,6 +29,8 @@ from pixward.policies.weights import load_weights
 from pixward.run import Run, seed_everything
 from pixward.train.a2c import A2CSettings, a2c
 
+GUESS = ("net.encoder", "net.out")
+"""Names of the tensors that make a policy's guess begin with one of these."""
 Judge = Callable[[PixelPolicy], dict[str, float]]
 
 
@@ -77,8 +79,11 @@ def judge(task: str, clean: Tensor, sigmas: tuple[float, ...]) -> Judge:
     return run
 
 
-def start(policy: PixelPolicy, path: Path) -> None:
-    """Take every tensor of ``path``, a denoiser or a policy, that has a place and the same shape here."""
+def start(policy: PixelPolicy, path: Path, parts: tuple[str, ...] = ("net.",)) -> None:
+    """Take every tensor of ``path``, a denoiser or a policy, that has a place and the same shape here.
+
+    ``parts`` are beginnings of the names of those that may be taken.
+    """
     try:
         tensors, _ = load_weights(path, "denoiser")
         tensors = {f"net.{name}": value for name, value in tensors.items()}
@@ -86,6 +91,8 @@ def start(policy: PixelPolicy, path: Path) -> None:
         tensors, _ = load_weights(path, "pixel")
     own = policy.state_dict()
     for name, value in tensors.items():
+        if not name.startswith(parts):
+            continue
         if name in own and own[name].shape == value.shape:
             own[name].copy_(value)
         elif name == "net.head.weight" or name == "net.head.bias":
@@ -114,6 +121,7 @@ def main() -> None:
     parser.add_argument("--design", choices=("half", "dilated"), default="half")
     parser.add_argument("--blind", action="store_true", help="no foresight: the policy is not shown its actions")
     parser.add_argument("--forgets", action="store_true", help="encode the image anew at every step")
+    parser.add_argument("--hold-guess", action="store_true", help="take from START only its guess, and hold it")
     parser.add_argument("--actions", default="restore")
     parser.add_argument("--gradient", choices=("all", "sampled"), default="all")
     parser.add_argument("--kernel", choices=("identity", "gaussian", "learned", "zero"), default="identity")
@@ -143,7 +151,10 @@ def main() -> None:
     )
     policy = PixelPolicy(settings).to(memory_format=torch.channels_last)
     if args.start is not None:
-        start(policy, args.start)
+        start(policy, args.start, GUESS if args.hold_guess else ("net.",))
+    if args.hold_guess:
+        for name, weight in policy.named_parameters():
+            weight.requires_grad_(not name.startswith(GUESS))
     training, held_out = photos(args.data)
     tasks = tasks_of(args.task, Crops(training, args.side), tuple(args.sigma), settings.condition == 1)
     score = judge(args.task, middle(held_out), (15.0, 25.0, 50.0) if told else (args.sigma[0],))
