@@ -72,7 +72,7 @@ def main() -> None:
         "rows": rows,
         "notes": [
             f"BSD68 at sigma {SIGMA}, told so. A step that a pixel takes costs it 0.002 of reward, about as much as "
-            "one grey level of 255 gains; a pixel that has stopped does nothing more, and the episode ends when all have.",
+            "one grey level of 255 gains; a pixel that has stopped does nothing more; the episode ends when all have.",
             "The network looks at the whole picture as long as any pixel acts, so stopping saves what pixels do, not "
             "processor time.",
         ],

@@ -49,10 +49,14 @@ def text_tasks(crops: Draw) -> Tasks:
 
 
 def salt_pepper_tasks(crops: Draw, density: tuple[float, float] = (0.05, 0.95)) -> Tasks:
-    """Pixels turned black or white, with a chance of its own for each item between the two of ``density``."""
+    """Pixels turned black or white, with a chance of its own for each item between the two of ``density``.
+
+    Items are weighted by 0.5 / density, since the error that is left grows with it.
+    """
 
     def tasks(count: int) -> State:
         clean = crops(count)
-        return {"image": salt_pepper(clean, density)[0], "clean": clean}
+        image, drawn = salt_pepper(clean, density)
+        return {"image": image, "clean": clean, "weight": 0.5 / drawn.clamp_min(0.05)}
 
     return tasks
