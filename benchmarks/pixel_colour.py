@@ -228,10 +228,10 @@ def result_of(log: Log, pairs: list[BeforeAfter], args: argparse.Namespace, name
         "the 13 actions can do, not what a policy can know.",
         "regressor: supervised, Lab distance, the policy's own encoder: what the policy starts from; trained as long: "
         "the same, trained on for the processor time that the policy took.",
-        "The paper's figures on these pairs (AAAI 2019, table 6; recalled, not read anew) are on another scale: its "
+        "The paper's figures on these pairs (recalled, not read anew) are on another scale: its "
         "inputs are 16-bit ProPhoto TIFFs at full size. Original 13.86, lasso 11.44, random forest 9.05, DNN 7.08, "
         "pix2pix 5.85, PixelRL 6.75, with reward map convolution 6.69. Compare the ratio to 'untouched', with caution.",
-        "The test pairs were used for nothing but this table; settings were chosen on thirds of the training pairs.",
+        "The test pairs were used for nothing but this table.",
     ]
     return {**log.run, "rows": rows, "steps": steps_of(args.weights, pairs), "notes": notes}
 

@@ -7,8 +7,9 @@ from pixward.metrics.image import srgb_to_lab
 from pixward.ops.pixel import COLOUR
 from pixward.pixel import run
 from pixward.pixel.run import improve
-from pixward.policies.pixel import PixelPolicy, PixelSettings, load_pixel_policy, save_pixel_policy
+from pixward.policies.pixel import KIND, PixelPolicy, PixelSettings, load_pixel_policy, save_pixel_policy
 from pixward.policies.pixel_context import FOUND, SCENE, ContextEncoder, ContextRegressor
+from pixward.policies.weights import find_weights
 from pixward.rewards.pixel import lab_distance
 
 SETTINGS = PixelSettings("colour", horizon=3, width=16, design="context", foresight=True)
@@ -135,6 +136,8 @@ def test_shipped_colour_weights_help_where_they_were_trained(shared_data):
 
     folder = shared_data / "colour_popout"
     pairs = read_before_after(folder / "data", folder / "label", folder / "train_ids.txt")[:4]
+    if find_weights("colour", KIND) is None:
+        pytest.skip("no colour weights are shipped yet: recipes/pixel_colour.py trains them")
     policy = load_pixel_policy("colour")
     gains = []
     for batch in (pair.batch() for pair in pairs):
