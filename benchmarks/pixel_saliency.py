@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -38,10 +39,11 @@ from pixward.rewards.saliency import Saliency, SaliencyReward, inside_and_outsid
 
 STEPS = 8
 RAISE, LOWER = ("brighter", "more saturation", "more contrast"), ("darker", "less saturation", "less contrast")
-EXAMPLES = {  # photo: centre and half axes of the ellipse to look at, in shares of width and height
-    "canyon-wren": (0.5, 0.5, 0.2, 0.2),
-    "oakland-zoo-otters": (0.5, 0.5, 0.2, 0.2),
-    "blue-periwinkle": (0.5, 0.5, 0.2, 0.2),
+EXAMPLES = {  # photo: outline of what to look at, drawn by hand, in hundredths of width and height
+    "oakland-zoo-otters": "31 33 36 29 44 30 48 44 60 46 75 46 83 56 94 56 92 64 83 72 70 72 55 73 43 71 39 58 38 42",
+    "canyon-wren": "36 42 37 30 40 24 47 24 43 30 41 42",
+    "blue-periwinkle": "46 46 52 43 58 47 58 54 52 57 47 54",
+    "extreme-desert-hike": "28 82 38 78 39 84 29 89",
 }
 TITLES = ("before", "where to look", "saliency before", "saliency after", "after")
 
@@ -141,11 +143,9 @@ def draw(policy: PixelPolicy, model: Saliency, data: Path) -> Image.Image:
     """CC0 photos, one a row: before, mask, saliency before and after, after."""
     wide, gap, top = 320, 10, 34
     rows = []
-    for name, (x, y, rx, ry) in EXAMPLES.items():
+    for name, outline in EXAMPLES.items():
         photo = preview(load(data / "photos" / "hires_cc0" / f"{name}.jpg"), 640)
-        height, width = photo.shape[2:]
-        across, down = torch.linspace(0, 1, width)[None], torch.linspace(0, 1, height)[:, None]
-        mask = ((((across - x) / rx).square() + ((down - y) / ry).square()) < 1).float()[None]
+        mask = _outlined(outline, (photo.shape[3], photo.shape[2]))
         found = steer(policy, photo, mask, model)
         rows.append((name, photo, mask, found))
     pictures = [[_small(panel, wide) for panel in _panels(*row[1:])] for row in rows]
@@ -165,6 +165,14 @@ def draw(policy: PixelPolicy, model: Saliency, data: Path) -> Image.Image:
         pen.text((gap, at + row[0].height + 3), told, (170, 170, 170), ImageFont.load_default(size=14))
         at += row[0].height + gap + 22
     return canvas
+
+
+def _outlined(outline: str, size: tuple[int, int]) -> Tensor:
+    numbers = [int(word) / 100 for word in outline.split()]
+    picture = Image.new("L", size)
+    corners = [(x * size[0], y * size[1]) for x, y in zip(numbers[::2], numbers[1::2], strict=True)]
+    ImageDraw.Draw(picture).polygon(corners, fill=255)
+    return (torch.from_numpy(np.array(picture)) > 0).float()[None]
 
 
 def _panels(photo: Tensor, mask: Tensor, found: Steered) -> list[Tensor]:
