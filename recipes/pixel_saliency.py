@@ -42,7 +42,7 @@ from pixward.types import State
 
 SIZE = (72, 96)
 """Height and width of the pictures that it learns on."""
-SCALE = 10.0
+SCALE = 2.0
 """Of the rewards, so that those of an episode are about 1."""
 
 
@@ -133,7 +133,9 @@ def main() -> None:
     tasks = tasks_of(training_scenes(args.stamps, args.data), model)
     with Run(args.out, resume=True, tensorboard=False) as run:
         evaluate = evaluation(env, policy, model, held_out)
-        for line in a2c(BlockEnv(env, blocks, scale=SCALE), BlockPolicy(policy, blocks), tasks, run, learning, evaluate):
+        for line in a2c(
+            BlockEnv(env, blocks, about=3, scale=SCALE), BlockPolicy(policy, blocks), tasks, run, learning, evaluate
+        ):
             print({name: round(value, 4) for name, value in line.items()}, flush=True)
     save_pixel_policy(args.out / "saliency.safetensors", settings, policy.state_dict(), torch.float16)
     print(asdict(settings))
