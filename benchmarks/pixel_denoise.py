@@ -6,9 +6,9 @@ About two and a half hours on one idle core, most of it for the authors' weights
 IRCNN and BSD68 (which pixward does not ship) and the extras "bench", "bm3d" and "pixel". All methods get the same
 noisy arrays, drawn from the seed, neither clipped nor rounded; clipping and rounding is for scoring only. Slow methods
 see all images at sigma 25 and every fourth one at other sigmas. Every finished image is kept in
-runs/pixel_denoise.jsonl: started again, the script goes on where it was stopped. With --methods only those named are run; the figures of the others are
-taken from the log, and from pixel_denoise.json if that run is over. Writes pixel_denoise.json; pixel_page.py writes the
-page.
+runs/pixel_denoise.jsonl: started again, the script goes on where it was stopped. With --methods only those named are
+run; the figures of the others are taken from the log, and from pixel_denoise.json if that run is over. Writes
+pixel_denoise.json; pixel_page.py writes the page.
 """
 
 from __future__ import annotations

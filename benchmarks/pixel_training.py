@@ -116,14 +116,16 @@ def main() -> None:
         "rows": rows,
         "notes": [
             "A guess is trained with supervision on photos of BSDS500's train and test parts, and its curve is the "
-            "mean over fresh training batches of all strengths of damage. A policy begins with the guess and is tuned by "
+            "mean over fresh training batches of all strengths of damage. A policy begins with the guess and is tuned "
+            "by "
             "the all-action gradient; its curve is on the middles of 16 photos of val that are not in BSD68.",
             "The tuning hardly moves the figures: what a policy with foresight can reach is what it guesses. "
             "pixel_gradient.py measures learning where there is more to learn.",
             "An earlier guess with ten plain layers in place of the residual blocks took 31 minutes (9,500 updates) to "
             "27.21 dB at sigma 25 on those photos; with residual blocks 100 seconds gave 27.17 dB. Both were measured "
             "while this network was chosen; the plain one is in the history of src/pixward/policies/pixel_half.py.",
-            "noise-denoiser: 25 updates only. Longer runs (200 and 250 updates, rates 3e-5 and 2e-4) ended 0.005 to 0.01 dB "
+            "noise-denoiser: 25 updates only. Longer runs (200 and 250 updates, rates 3e-5 and 2e-4) ended 0.005 to "
+            "0.01 dB "
             "below the denoiser on those photos: there is nothing left for the other actions to gain after it.",
             "The runs shared two cores with others, so minutes are of the processor. Batches differ in their strength "
             "of damage from line to line, which is why the curves of guesses are not smooth.",

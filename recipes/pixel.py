@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -111,7 +110,7 @@ def tasks_of(task: str, crops: Crops, sigma: tuple[float, float], condition: boo
     return text_tasks(crops) if task == "text" else salt_pepper_tasks(crops)
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=("noise", "text", "salt-pepper"))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
@@ -134,7 +133,11 @@ def main() -> None:
     parser.add_argument("--entropy", type=float, default=0.002)
     parser.add_argument("--every", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = arguments()
     torch.set_num_threads(1)
     seed_everything(args.seed)
     told = args.task == "noise" and args.sigma[0] != args.sigma[1]
@@ -172,7 +175,7 @@ def main() -> None:
     with Run(args.out, resume=True, tensorboard=False) as run:
         for line in a2c(env, policy, tasks, run, plan, lambda: score(policy)):
             print({name: round(value, 3) for name, value in line.items()}, flush=True)
-    save_pixel_policy(args.out / "policy.safetensors", replace(settings), policy.state_dict(), torch.float16)
+    save_pixel_policy(args.out / "policy.safetensors", settings, policy.state_dict(), torch.float16)
 
 
 if __name__ == "__main__":

@@ -194,7 +194,8 @@ def _denoiser_shape(name: str) -> dict[str, int]:
 def begin_from(policy: PixelPolicy, start: str | None) -> None:
     """Give ``policy`` every tensor of the policy or denoiser ``start`` that has a place of the same shape in it.
 
-    None stands for the shipped policy for noise, as PixelRL's authors start from one; without that the policy stays random.
+    None stands for the shipped policy for noise, as PixelRL's authors start from a denoiser; without that the policy
+    stays random.
     """
     name = _start_name(start)
     if name is None:
