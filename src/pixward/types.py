@@ -178,11 +178,13 @@ class Scores:
         entropy: of the distribution it is drawn from, in nats, ``(B, K, L)``, 0 after the end.
         table: log-probability of every token of the vocabulary in its place, ``(B, K, L, V)``, minus infinity where
             the grammar forbids it.
+        mask: ``(B, K, L)`` bool, True up to the end token and on it.
     """
 
     log_probs: Tensor
     entropy: Tensor
     table: Tensor
+    mask: Tensor
 
     @property
     def total(self) -> Tensor:

@@ -102,4 +102,4 @@ def scores(logits: Tensor, tokens: Tensor, mask: Tensor, allowed: Tensor | None,
     chosen = table.gather(-1, tokens[..., None])[..., 0].masked_fill(~mask, 0)
     # p log p is 0 where p is 0; filling first keeps the gradient finite there.
     entropy = -(table.exp() * table.masked_fill(table.isneginf(), 0)).sum(-1)
-    return Scores(chosen, entropy.masked_fill(~mask, 0), table)
+    return Scores(chosen, entropy.masked_fill(~mask, 0), table, mask)
