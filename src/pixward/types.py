@@ -194,7 +194,11 @@ class Scores:
 
 @runtime_checkable
 class Grammar(Protocol):
-    """Which tokens may follow: a pure function of the tokens so far."""
+    """Which tokens may follow: a pure function of the tokens so far.
+
+    One that also has ``allowed_along(tokens (N, L)) -> (N, L, V)``, the answers for all places at once, re-scores
+    faster; see :mod:`pixward.data.tokens`.
+    """
 
     def allowed(self, tokens: Tensor) -> Tensor:
         """``(N, t)`` int64, ``t`` from 0, to ``(N, V)`` bool with at least one True in each row that has not ended."""

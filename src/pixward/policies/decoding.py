@@ -75,17 +75,15 @@ def permitted(grammar: Grammar, tokens: Tensor) -> Tensor:
 
 
 def permitted_everywhere(grammar: Grammar, tokens: Tensor, mask: Tensor) -> Tensor:
-    """What ``grammar`` allowed at each place of ``(N, L)``: ``(N, L, V)``; everything after the end.
+    """What ``grammar`` allowed at each place of ``(N, L)``: ``(N, L, V)``; places after the end are idle.
+
+    A grammar that has ``allowed_along(tokens (N, L)) -> (N, L, V)`` is asked once instead of ``L`` times.
 
     Raises:
         PixwardError: a token that it forbids is there.
     """
-    steps = []
-    for step in range(tokens.shape[1]):
-        live = mask[:, step]
-        allowed = permitted(grammar, tokens[live, :step])
-        steps.append(allowed.new_ones(len(tokens), allowed.shape[1]).index_put((live,), allowed))
-    everywhere = torch.stack(steps, 1)
+    at_once = getattr(grammar, "allowed_along", None)
+    everywhere = at_once(tokens) if at_once is not None else _one_by_one(grammar, tokens, mask)
     broken = (~everywhere.gather(2, tokens[..., None])[..., 0]).nonzero()
     if len(broken):
         row, step = (int(at) for at in broken[0])
@@ -94,6 +92,15 @@ def permitted_everywhere(grammar: Grammar, tokens: Tensor, mask: Tensor) -> Tens
             f"after {tokens[row, max(0, step - 8) : step].tolist()}"
         )
     return everywhere
+
+
+def _one_by_one(grammar: Grammar, tokens: Tensor, mask: Tensor) -> Tensor:
+    steps = []
+    for step in range(tokens.shape[1]):
+        live = mask[:, step]
+        allowed = permitted(grammar, tokens[live, :step])
+        steps.append(allowed.new_ones(len(tokens), allowed.shape[1]).index_put((live,), allowed))
+    return torch.stack(steps, 1)
 
 
 def scores(logits: Tensor, tokens: Tensor, mask: Tensor, allowed: Tensor | None, decoding: Decoding) -> Scores:

@@ -42,12 +42,9 @@ class Workers:
         """
         try:
             from accelerate import Accelerator
-            from accelerate.utils import DistributedDataParallelKwargs
         except ImportError:
             raise PixwardError("training by reward needs Accelerate: pip install 'pixward[train]'") from None
-        # Policies that people bring may hold layers that no token passes, such as a pooler.
-        unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self.accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[unused])
+        self.accelerator = Accelerator(mixed_precision=precision)
         self.index, self.count = self.accelerator.process_index, self.accelerator.num_processes
         self.device, self.precision = self.accelerator.device, precision
 
