@@ -86,7 +86,7 @@ def test_two_processes_leave_the_trace_of_one(tokens, tmp_path):
     script = [str(HERE / "tokens.py"), *(str(tmp_path / f"two-{name}") for name in names)]
     source = str(HERE.parents[1] / "src")
     variables = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": source}
-    done = subprocess.run(launch + plain + script, env=variables, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(launch + plain + script, env=variables, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split() == ["2", "processes"]
     for name in names:
@@ -166,6 +166,8 @@ def test_faults_are_named(tokens, tmp_path):
     workers.count = 3
     with pytest.raises(PixwardError, match="3 processes cannot share 2 batches"):
         workers.mine(2)
-    with Run(tmp_path / "nan", tensorboard=False) as run, pytest.raises(PixwardError, match="diverged before step 1"):
-        bad = {**tokens.batches(0), "images": torch.full((4, 3, 8, 8), torch.nan)}
-        list(likelihood(tokens.policy(), lambda _: bad, settings, run, Workers()))
+    bad = {**tokens.batches(0), "images": torch.full((4, 3, 8, 8), torch.nan)}
+    with Run(tmp_path / "nan", tensorboard=False) as run:
+        training = likelihood(tokens.policy(), lambda _: bad, settings, run, Workers())
+        with pytest.raises(PixwardError, match="diverged before step 1"):
+            next(training)

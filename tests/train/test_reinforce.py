@@ -40,7 +40,7 @@ GOLDEN = [
 ]
 
 LEARN = ReinforceSettings(
-    steps=120, samples=8, learning_rate=1e-2, warmup=5, checkpoint_every=60, log_every=60, decoding=Decoding()
+    steps=120, samples=8, learning_rate=1e-2, warmup=5, checkpoint_every=60, log_every=10, decoding=Decoding()
 )
 
 
