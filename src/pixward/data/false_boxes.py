@@ -6,12 +6,58 @@ outweighs everything else. Pix2seq (Chen et al., ICLR 2022) appends noise boxes 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from pixward.boxes import Boxes
+from pixward.data.tokens import BoxTokens
 
 _SPREAD = 0.25  # the largest standard deviation of a jittered corner, as a share of the box's side
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Sequences to learn from by likelihood.
+
+    Attributes:
+        tokens: ``(B, length)``.
+        weights: of each token, ``(B, length)`` float: 0 for coordinates and class of a box that is not true, else 1.
+        confidence: how sure one should be of each box, ``(B, boxes)`` float in [0, 1], 0 where there is none.
+        valid: which boxes there are, ``(B, boxes)`` bool.
+    """
+
+    tokens: Tensor
+    weights: Tensor
+    confidence: Tensor
+    valid: Tensor
+
+
+def lesson(
+    kind: BoxTokens,
+    boxes: Boxes,
+    generator: torch.Generator | None = None,
+    *,
+    jittered: float = 0.3,
+    extra: int = 4,
+) -> Lesson:
+    """True and false boxes in random order; see :func:`false_boxes`. False ones are left out where there is no room.
+
+    The token of confidence is "right" for what should be trusted by more than half.
+    """
+    both, true = false_boxes(boxes, kind.classes, generator, jittered=jittered, extra=extra)
+    room = both.valid & (both.valid.long().cumsum(1) <= kind.boxes)
+    both = Boxes(both.boxes, both.labels, torch.where(true, both.valid, room), both.scores, both.crowd)
+    arranged, places = kind.arrange(both, "random", generator)
+    assert arranged.scores is not None
+    tokens = kind.encode(arranged, right=arranged.scores > 0.5)
+    false = arranged.valid & ~true.gather(1, places)
+    columns = torch.tensor([1.0, 1, 1, 1, 1, 0], dtype=arranged.scores.dtype, device=tokens.device)
+    weights = 1 - _fit(false.to(columns), kind.boxes)[..., None] * columns
+    confidence = torch.where(arranged.valid, arranged.scores, 0.0)
+    valid = _fit(arranged.valid.to(columns), kind.boxes).bool()
+    return Lesson(tokens, weights.flatten(1), _fit(confidence, kind.boxes), valid)
 
 
 def false_boxes(
@@ -85,3 +131,8 @@ def _iou(first: Tensor, second: Tensor) -> Tensor:
 
 def _uniform(shape: tuple[int, ...] | torch.Size, generator: torch.Generator | None, like: Tensor) -> Tensor:
     return torch.rand(shape, generator=generator).to(like)
+
+
+def _fit(values: Tensor, columns: int) -> Tensor:
+    """``(B, N)`` cut or filled with zeros to ``(B, columns)``."""
+    return torch.nn.functional.pad(values[:, :columns], (0, max(0, columns - values.shape[1])))

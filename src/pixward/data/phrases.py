@@ -29,7 +29,7 @@ _BESIDE = {
     "behind": ("behind", "partly hidden by"),
 }
 _PLACES = {
-    "sky": ("in the sky", "under a sky"),
+    "sky": ("in the sky", "under the sky"),
     "grass": ("on grass", "on the grass"),
     "sand": ("on sand", "on the sand"),
     "tiles": ("on tiles", "before a tiled wall"),

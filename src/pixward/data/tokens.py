@@ -83,7 +83,10 @@ class BoxTokens:
         Raises:
             PixwardError: too many boxes, a box outside the picture or a class that there is not, with its item.
         """
-        boxes.check("boxes")
+        try:
+            boxes.check("boxes")
+        except ValueError as error:
+            raise PixwardError(str(error)) from None
         wanted = boxes.valid if boxes.crowd is None else boxes.valid & ~boxes.crowd
         self._check(boxes, wanted)
         _, places = self.arrange(boxes, order, generator)
@@ -101,18 +104,19 @@ class BoxTokens:
         """
         wanted = boxes.valid if boxes.crowd is None else boxes.valid & ~boxes.crowd
         if order == "random":
-            key = torch.rand(wanted.shape, generator=generator).to(boxes.boxes.device)
+            key = torch.rand(wanted.shape, generator=generator).to(boxes.boxes)
         elif order == "area":
             key = 1 - (boxes.boxes[..., 2:] - boxes.boxes[..., :2]).prod(2)
         else:
-            key = torch.arange(wanted.shape[1], device=boxes.boxes.device).expand(wanted.shape) / max(
-                1, wanted.shape[1]
-            )
+            key = torch.zeros_like(boxes.boxes[..., 0])
         places = torch.where(wanted, key, 2.0).argsort(dim=1, stable=True)
-        columns = [None if c is None else c.gather(1, places) for c in (boxes.labels, wanted, boxes.scores)]
-        corners = boxes.boxes.gather(1, places[..., None].expand(-1, -1, 4))
-        assert columns[0] is not None and columns[1] is not None
-        return Boxes(corners, columns[0], columns[1], columns[2]), places
+        arranged = Boxes(
+            boxes.boxes.gather(1, places[..., None].expand(-1, -1, 4)),
+            boxes.labels.gather(1, places),
+            wanted.gather(1, places),
+            None if boxes.scores is None else boxes.scores.gather(1, places),
+        )
+        return arranged, places
 
     def decode(self, tokens: Tensor, scores: Tensor | None = None) -> Boxes:
         """The boxes that ``tokens`` ``(B, length)`` tell of, any tokens at all: what is no box is not valid.
