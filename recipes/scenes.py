@@ -2,9 +2,10 @@
 
     python recipes/scenes.py --out docs/results/scenes.png
 
-Some seconds on one core. ``--seed`` and ``--first`` choose other scenes, ``--photos`` a folder of photos as backgrounds,
-``--font`` the font Noto Color Emoji for emoji as classes. The sheet shows, from left to right: the image with its boxes;
-the panoptic map, a colour for each segment; the grey image and 8 x 8 colours of a palette that k-means found; captions.
+Some seconds on one core. ``--seed`` and ``--first`` choose other scenes, ``--photos`` a folder of photos as
+backgrounds, ``--font`` the font Noto Color Emoji for emoji as classes. The sheet shows, from left to right: the image
+with its boxes; the panoptic map, a colour for each segment; the grey image; that image with the nearest of 32 colours,
+found by k-means, in each of 8 x 8 cells; the captions.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ from pixward.image import from_tensor
 
 ZOOM, GAP, TEXT = 2, 6, 330
 SEGMENTS = torch.tensor(
-    [(0, 0, 0), (230, 60, 60), (60, 130, 230), (240, 200, 50), (70, 180, 90), (170, 90, 210), (240, 140, 40)]
-    + [(120, 120, 120), (190, 190, 190), (90, 70, 60)],
+    [
+        *[(0, 0, 0), (230, 60, 60), (60, 130, 230), (240, 200, 50), (70, 180, 90)],
+        *[(170, 90, 210), (240, 140, 40), (120, 120, 120), (190, 190, 190)],
+    ]
 )
 
 
