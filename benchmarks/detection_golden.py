@@ -3,8 +3,8 @@
     python benchmarks/detection_golden.py --source detection_reward.py --out tests/rewards/golden/detection_reward.json
 
 ``detection_reward.py`` is big_vision's ``configs/proj/reward_tune/detection_reward.py`` (commit 0127fb6), which needs
-jax and einops; pixward needs neither. Predictions are seeded: jittered copies of the true boxes, doubles, noise boxes and
-padding, so that matches, duplicates and misses all occur. A few seconds.
+jax and einops; pixward needs neither. Predictions are seeded: jittered copies of the true boxes, doubles, noise boxes
+and padding, so that matches, duplicates and misses all occur. A few seconds.
 """
 
 from __future__ import annotations

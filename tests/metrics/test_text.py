@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pixward.metrics.text import DocumentFrequencies, cider_d, cider_d_of_texts, tokenise, word_ids
 from pixward.rewards.text import CiderD
 
-WORDS = "a the dog cat on in red blue mat house runs sits two near".split()
+WORDS = ["a", "the", "dog", "cat", "on", "in", "red", "blue", "mat", "house", "runs", "sits", "two", "near"]
 
 
 def pycocoevalcap_scores(candidates: list[str], references: list[list[str]]) -> np.ndarray:

@@ -96,6 +96,10 @@ def loop_reward(output: Boxes, target: Boxes, chosen: DetectionSettings, item: i
     return total / len(chosen.thresholds)
 
 
+def loop_rewards(output: Boxes, target: Boxes, chosen: DetectionSettings) -> Tensor:
+    return torch.tensor([loop_reward(output, target, chosen, item) for item in range(len(output))])
+
+
 def test_paper_code_equals_the_released_file():
     golden = {name: torch.tensor(value) for name, value in json.loads(GOLDEN.read_text()).items()}
     images, samples = golden["reward"].shape
@@ -138,7 +142,7 @@ def test_the_two_modes_differ_where_the_released_file_differs_from_the_paper():
 def test_paper_text_equals_a_loop(seed, cost):
     output, target = scene(seed)
     chosen = DetectionSettings(false_positive_cost=cost, class_weights=(0.5, 1.0, 1.5))
-    want = torch.tensor([loop_reward(output, target, chosen, item) for item in range(len(output))])
+    want = loop_rewards(output, target, chosen)
     torch.testing.assert_close(detection_recall(output, target, chosen), want, atol=1e-5, rtol=0)
 
 

@@ -142,7 +142,7 @@ def detection_outcome(output: Boxes, target: Boxes, settings: DetectionSettings)
     objects = target.valid if target.crowd is None else target.valid & ~target.crowd
     same = (output.labels[:, :, None] == target.labels[:, None, :]) & output.valid[:, :, None]
     epsilon = 1e-9 if settings.mode == "paper_code" else 0.0
-    iou = box_iou(output.boxes, target.boxes, epsilon=epsilon)
+    iou = box_iou(output.boxes, target.boxes.to(output.boxes), epsilon=epsilon)
     # The lowest threshold decides which pairs can be matched at all; neither matching depends on the others.
     iou = torch.where(same & objects[:, None, :] & (iou > iou.new_tensor(min(settings.thresholds))), iou, 0)
     best = _row_max(iou)
@@ -222,7 +222,7 @@ def _in_crowd(output: Boxes, target: Boxes, same: Tensor) -> Tensor:
     """``(B, N)``: whether more than half of a prediction lies in a crowd of its class."""
     if target.crowd is None:
         return torch.zeros_like(output.valid)
-    share = box_iou(output.boxes, target.boxes, over="first")
+    share = box_iou(output.boxes, target.boxes.to(output.boxes), over="first")
     return ((share > 0.5) & same & (target.crowd & target.valid)[:, None, :]).any(2)
 
 
