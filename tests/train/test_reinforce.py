@@ -57,26 +57,37 @@ def tune(tokens, folder, settings, task=None, **more):
         return made, list(reinforce(made, task, settings, run, Workers(), **more))
 
 
-# The chance of a guess is 1 in 6 words.
+def threes(tokens, batch):
+    """Share of the first two places that say 3, whatever the picture shows."""
+    return (tokens[..., :2] == 3).float().mean(2)
+
+
 @pytest.mark.parametrize(
-    ("change", "reached"),
+    "change",
     [
-        ({}, 0.9),
-        ({"estimator": "one_sample", "samples": 2}, 0.5),
-        ({"estimator": "group"}, 0.9),
-        ({"estimator": "group", "per": "token", "clip": 0.2, "updates": 2}, 0.9),
-        ({"clip": 0.2, "updates": 2, "kl": 0.01}, 0.9),
-        ({"kl": 0.02, "kl_in": "reward", "entropy": 0.001}, 0.9),
-        ({"decoding": Decoding(0.8, 0.9)}, 0.9),
+        {},
+        {"estimator": "one_sample", "samples": 2},
+        {"estimator": "group"},
+        {"estimator": "group", "per": "token", "clip": 0.2, "updates": 2},
+        {"clip": 0.2, "updates": 2, "kl": 0.01},
+        {"kl": 0.02, "kl_in": "reward", "entropy": 0.001},
+        {"decoding": Decoding(0.8, 0.9)},
     ],
-    ids=lambda value: "-".join(f"{key}" for key in value) if isinstance(value, dict) else str(value),
+    ids="-".join,
 )
-def test_a_policy_learns_to_say_what_is_rewarded(tokens, tmp_path, change, reached):
-    made, lines = tune(tokens, tmp_path, replace(LEARN, **change))
-    assert lines[-1]["reward"] == lines[-1]["reward/right"] > reached
+def test_a_policy_learns_to_say_what_is_rewarded(tokens, tmp_path, change):
+    settings = replace(LEARN, steps=30, learning_rate=3e-2, checkpoint_every=30, log_every=5, **change)
+    task = RewardTask(lambda index: tokens.batches(index, 8), [threes])
+    made, lines = tune(tokens, tmp_path, settings, task)
+    # Six words, so a guess is right once in six times.
+    assert lines[-1]["reward"] == lines[-1]["reward/threes"] > 0.4
     batch = tokens.batches(9000, 64)
-    drawn = made.sample(batch["images"], 1, Decoding(0)).tokens
-    assert float(tokens.right(drawn, batch).mean()) > reached
+    assert float(threes(made.sample(batch["images"], 1, Decoding(0)).tokens, batch).mean()) > 0.4
+
+
+def test_a_policy_learns_to_read_the_picture(tokens, tmp_path):
+    # Blind, no policy names more than one quarter in four.
+    assert tune(tokens, tmp_path, LEARN)[1][-1]["reward"] > 0.4
 
 
 def test_divergence_holds_the_policy(tokens, tmp_path):

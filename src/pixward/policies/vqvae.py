@@ -93,7 +93,7 @@ class PanopticCodes(nn.Module):
         codes = self.dictionary[(tokens - 1).clamp(0, self.settings.codes - 1)]
         return self.settle(self._paint(codes.unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2)))
 
-    def forward(self, segments: Segments) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, segments: Segments, quantised: bool = True) -> tuple[Tensor, Tensor, Tensor]:
         """What training minimises: cross-entropies of class and instance, and the dictionary's loss; scalars.
 
         |sg(z) - e|^2 + 0.25 |z - sg(e)|^2 pulls entries to what was encoded, and that to the entries, with the
@@ -103,7 +103,7 @@ class PanopticCodes(nn.Module):
         z = self.down(shown)
         e = self.dictionary[self._nearest(z)].permute(0, 3, 1, 2)
         dictionary = F.mse_loss(e, z.detach()) + 0.25 * F.mse_loss(z, e.detach())
-        logits = self._paint(z + (e - z).detach())
+        logits = self._paint(z + (e - z).detach() if quantised else z)
         split = self.settings.classes + 1
         truth = shown[:, :split].argmax(1), shown[:, split:].argmax(1)
         return (
@@ -184,21 +184,23 @@ def train_codes(
 ) -> Iterator[dict[str, float]]:
     """Train ``network`` in place on ``batches(i)``, ``steps`` updates; yields the losses of each.
 
-    Entries that nothing has chosen for 50 updates move to where something was encoded, or a small dictionary would end
-    with a handful of codes.
+    The first quarter goes by without the dictionary, which then starts from what is encoded; chasing an encoder that
+    knows nothing yet takes it several times as long. Entries that nothing has chosen for 50 updates move to where
+    something was encoded, or few of them would ever be used.
     """
     optimizer = torch.optim.AdamW(network.parameters(), learning_rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, learning_rate / 50)
     idle = torch.zeros(network.settings.codes, device=network.dictionary.device)
+    free = steps // 4
     for step in range(steps):
         segments = batches(step)
-        semantic, instance, dictionary = network.train()(segments)
+        semantic, instance, dictionary = network.train()(segments, step >= free)
         optimizer.zero_grad()
-        (semantic + instance + dictionary).backward()
+        (semantic + instance + (dictionary if step >= free else 0)).backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        used = _revive(network, segments, idle, step)
+        used = _revive(network, segments, idle, step, everything=step < free)
         yield {
             "semantic": semantic.item(),
             "instance": instance.item(),
@@ -208,12 +210,12 @@ def train_codes(
 
 
 @torch.no_grad()
-def _revive(network: PanopticCodes, segments: Segments, idle: Tensor, step: int) -> float:
+def _revive(network: PanopticCodes, segments: Segments, idle: Tensor, step: int, everything: bool) -> float:
     """Count how long each entry has been idle, move the idle ones; the share in use."""
     z = network.down(network.one_hot(segments))
     chosen = network._nearest(z).flatten().bincount(minlength=len(idle)) > 0
     idle.add_(1).masked_fill_(chosen, 0)
-    dead = (idle > 50).nonzero()[:, 0] if step else torch.arange(len(idle), device=idle.device)
+    dead = ((idle > 50) | everything).nonzero()[:, 0]
     if len(dead):
         flat = z.permute(0, 2, 3, 1).flatten(0, 2)
         generator = torch.Generator().manual_seed(step)
