@@ -109,18 +109,13 @@ def test_nothing_found_and_nothing_there():
 
 @settings(max_examples=20)
 @given(seeds)
-def test_order_does_not_matter_without_ties(seed):
+def test_order_of_detections_does_not_matter_without_ties(seed):
     detections, objects = crowded(seed)
     rng = np.random.default_rng(seed)
     score = rng.permutation(len(detections.score)) / 1000
     detections = Detections(detections.image, detections.label, detections.box, score)
-    order, other = rng.permutation(len(score)), rng.permutation(len(objects.area))
+    order = rng.permutation(len(score))
     moved = Detections(*(getattr(detections, name)[order] for name in ("image", "label", "box", "score")))
-    names = ("image", "label", "box", "area", "crowd")
-    # Of objects that overlap equally the last one is taken, so keep those of equal overlap apart.
-    if len(np.unique(objects.box, axis=0)) == len(objects.box):
-        objects_moved = Objects(*(getattr(objects, name)[other] for name in names))
-        assert evaluate(moved, objects_moved).ar1 == pytest.approx(evaluate(detections, objects).ar1, abs=0.02)
     close(evaluate(moved, objects), evaluate(detections, objects))
 
 
