@@ -14,7 +14,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "pixward"
-ADAPTERS = {"envs/gym.py", "editors/darktable.py", "editors/rawtherapee.py", "editors/command.py", "policies/hub.py"}
+ADAPTERS = {
+    "envs/gym.py",
+    "editors/darktable.py",
+    "editors/rawtherapee.py",
+    "editors/command.py",
+    "policies/hub.py",
+    "rewards/trl.py",
+}
 FILES = sorted(PACKAGE.rglob("*.py"))
 CODE = FILES + [path for folder in ("tests", "examples", "recipes") for path in sorted((ROOT / folder).rglob("*.py"))]
 

@@ -129,3 +129,18 @@ def test_td3_anchor_weighs_the_same_for_any_scale_of_reward():
 def test_shapes_that_would_broadcast_are_refused(call):
     with pytest.raises(ValueError, match="must be"):
         call()
+
+
+def test_one_sample_is_the_first_against_the_mean_of_the_others():
+    rewards = torch.tensor([[1.0, 2.0, 6.0], [0.5, 0.5, 0.5]])
+    assert torch.equal(o.one_sample(rewards), torch.tensor([[-3.0], [0.0]]))
+    with pytest.raises(ValueError, match="K >= 2"):
+        o.one_sample(torch.zeros(3, 1))
+
+
+def test_kl_estimate_is_unbiased_and_never_negative():
+    ours, theirs = (torch.tensor(p).double().log() for p in ([0.5, 0.3, 0.2], [0.2, 0.2, 0.6]))
+    estimate = o.kl_estimate(ours, theirs)
+    exact = (ours.exp() * (ours - theirs)).sum()
+    assert torch.allclose((ours.exp() * estimate).sum(), exact)
+    assert bool((estimate >= 0).all())

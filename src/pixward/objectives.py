@@ -65,6 +65,17 @@ def leave_one_out(rewards: Tensor) -> Tensor:
     return (rewards - rewards.mean(1, keepdim=True)) * (count / (count - 1))
 
 
+def one_sample(rewards: Tensor) -> Tensor:
+    """Advantage of the first of ``K`` answers over the mean of the others, ``(B, K)`` -> ``(B, 1)``.
+
+    The estimator of Pinto et al. (ICML 2023, algorithm 2; K = 2 there): only the first answer is learnt from, the
+    others are its baseline. :func:`leave_one_out` learns from all of them at the same cost of sampling.
+    """
+    if rewards.ndim != 2 or rewards.shape[1] < 2:
+        raise ValueError(f"rewards must be (B, K) with K >= 2, got {tuple(rewards.shape)}")
+    return rewards[:, :1] - rewards[:, 1:].mean(1, keepdim=True)
+
+
 def group_normalize(values: Tensor, groups: Tensor, eps: float = 1e-6) -> Tensor:
     """Mean 0 and standard deviation 1 within each group, ``(N,)``; ``groups`` ``(N,)`` holds integer labels.
 
@@ -104,15 +115,34 @@ def reinforce_loss(log_probs: Tensor, advantages: Tensor) -> Tensor:
     return -(advantages.detach() * log_probs).mean()
 
 
+def ppo_surrogate(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip: float = 0.2) -> Tensor:
+    """What :func:`ppo_loss` is minus the mean of, for weights of one's own; all ``(..., *P)`` alike, the result too.
+
+    min(rho A, clip(rho, 1 - c, 1 + c) A),  rho = pi / pi_old  (Schulman et al. 2017, eq. 7)
+    """
+    _same("log_probs old_log_probs advantages", log_probs, old_log_probs, advantages)
+    advantages = advantages.detach()
+    ratio = (log_probs - old_log_probs.detach()).exp()
+    return torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+
+
 def ppo_loss(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, clip: float = 0.2) -> Tensor:
     """The clipped surrogate; all three ``(..., *P)`` alike.
 
     L = -mean min(rho A, clip(rho, 1 - c, 1 + c) A),  rho = pi / pi_old  (Schulman et al. 2017, eq. 7)
     """
-    _same("log_probs old_log_probs advantages", log_probs, old_log_probs, advantages)
-    advantages = advantages.detach()
-    ratio = (log_probs - old_log_probs.detach()).exp()
-    return -torch.minimum(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages).mean()
+    return -ppo_surrogate(log_probs, old_log_probs, advantages, clip).mean()
+
+
+def kl_estimate(log_probs: Tensor, reference: Tensor) -> Tensor:
+    """Divergence of the policy from a reference, judged by what it drew; both ``(..., *P)`` alike, the result too.
+
+    k3 = r - log r - 1,  r = pi_ref / pi: unbiased for KL(pi || pi_ref), never negative  (Schulman 2020; GRPO, Shao et
+    al. 2024, eq. 4)
+    """
+    _same("log_probs reference", log_probs, reference)
+    gap = reference.detach() - log_probs
+    return gap.expm1() - gap
 
 
 # --- twin delayed deterministic policy gradients (TD3: Fujimoto et al. 2018) --------------------------------------

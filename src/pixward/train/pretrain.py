@@ -139,10 +139,10 @@ def restore(run: Run, saved: Mapping[str, Any], network: Restorable, name: str) 
         ) from None
 
 
-def schedule(step: int, steps: int) -> float:
-    """Share of the peak learning rate: a rise over 200 updates, then a half cosine down to 1/50."""
-    warm = min(1.0, (step + 1) / 200)
-    return warm * (0.02 + 0.98 * 0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / steps)).item()))
+def schedule(step: int, steps: int, warmup: int = 200, floor: float = 0.02) -> float:
+    """Share of the peak learning rate: a rise over ``warmup`` updates, then a half cosine down to ``floor``."""
+    warm = min(1.0, (step + 1) / max(1, warmup))
+    return warm * (floor + (1 - floor) * 0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / steps)).item()))
 
 
 def _loss(

@@ -1,0 +1,1 @@
+"""The tasks of Predict: what ties tokens, data, rewards and metrics together for the trainers."""

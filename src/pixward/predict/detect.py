@@ -1,0 +1,207 @@
+"""Detection as a task of tokens: lessons with false boxes, rewards, the confidence's loss, monitors, evaluation.
+
+A box is six tokens, the last of which says whether it is right (:class:`pixward.data.tokens.BoxTokens`); the
+probability of that token is the box's score. Pinto et al. (ICML 2023) learn it while rewards are learnt; here it is
+learnt from the first lesson on, since a loss for tokens that were never seen outweighs every reward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from pixward.boxes import Boxes
+from pixward.data.false_boxes import lesson
+from pixward.data.synth import Scenes
+from pixward.data.tokens import END, BoxTokens
+from pixward.metrics.vision import coco_map
+from pixward.rewards.vision import RECALL, DetectionOutcome, DetectionSettings, detection_outcome
+from pixward.train.task import RewardTask
+from pixward.types import Decoding, Samples, Scores
+
+Batch = Mapping[str, Any]
+
+Rank = Literal["confidence", "class", "none"]
+"""What a box's score is: the probability of "right", that of its class, or 1 for all."""
+
+
+def lessons(kind: BoxTokens, scenes: Scenes, batch: int, seed: int = 0) -> Callable[[int], Batch]:
+    """Batches for :func:`pixward.train.likelihood.likelihood`: ``batch`` new scenes each.
+
+    The first half of a batch has the true boxes in random order and then the end. The second half has false boxes
+    among them, of which only the confidence is learnt; there the end is not, or it would come late. Whether
+    a box is called right is drawn with the probability that a confidence should have.
+    """
+
+    def draw(index: int) -> Batch:
+        generator = torch.Generator().manual_seed((seed << 32) + index)
+        shown = scenes.batch(range(index * batch, (index + 1) * batch))
+        half = batch // 2
+        clean = lesson(kind, shown.boxes.select(slice(0, half)), generator, jittered=0.0, extra=0)
+        mixed = lesson(kind, shown.boxes.select(slice(half, batch)), generator)
+        tokens, weights = torch.cat([clean.tokens, mixed.tokens]), torch.cat([clean.weights, mixed.weights])
+        weights[half:] *= mixed.tokens != END
+        sure = torch.cat([clean.confidence, mixed.confidence])
+        valid = torch.cat([clean.valid, mixed.valid])
+        right = torch.rand(sure.shape, generator=generator) < sure
+        boxes = tokens.unflatten(1, (kind.boxes, 6))
+        boxes[..., 5] = torch.where(valid, kind.WRONG + right.long(), boxes[..., 5])
+        return {"images": shown.images, "tokens": tokens, "weights": weights}
+
+    return draw
+
+
+def pictures(scenes: Scenes, batch: int) -> Callable[[int], Batch]:
+    """Batches for :func:`pixward.train.reinforce.reinforce`: ``images`` and the true ``boxes``."""
+
+    def draw(index: int) -> Batch:
+        shown = scenes.batch(range(index * batch, (index + 1) * batch))
+        return {"images": shown.images, "boxes": shown.boxes}
+
+    return draw
+
+
+# --- rewards ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DetectionReward:
+    """A reward for tokens ``(B, K, L)`` and a batch with ``boxes``; see :mod:`pixward.rewards.vision`.
+
+    Attributes:
+        kind: how boxes are told.
+        settings: recall or mAP, and what duplicates and false boxes cost.
+    """
+
+    kind: BoxTokens
+    settings: DetectionSettings = RECALL
+
+    @property
+    def __name__(self) -> str:
+        """What the log calls it."""
+        return "detection_recall" if self.settings.class_weights is None else "detection_map"
+
+    def __call__(self, tokens: Tensor, batch: Batch) -> Tensor:
+        """``(B, K)``."""
+        return self.outcome(tokens, batch).reward.view(tokens.shape[:2])
+
+    def outcome(self, tokens: Tensor, batch: Batch) -> DetectionOutcome:
+        """Of all ``B * K`` sequences."""
+        said = self.kind.decode(tokens.flatten(0, 1))
+        return detection_outcome(said, batch["boxes"].repeat(tokens.shape[1]), self.settings)
+
+
+def reward_task(reward: DetectionReward, batches: Callable[[int], Batch], confidence: float = 0.3) -> RewardTask:
+    """Everything that :func:`pixward.train.reinforce.reinforce` wants to know.
+
+    The tokens of confidence are not reached by the policy gradient (in the paper's code they are, which its author
+    calls a mistake without effect) but learn, with weight ``confidence``, how well a box fits.
+    """
+
+    def count(name: str) -> Callable[[Samples, Batch], Tensor]:
+        return lambda samples, batch: getattr(reward.outcome(samples.tokens, batch), name)
+
+    def not_confidence(tokens: Tensor) -> Tensor:
+        return (torch.arange(tokens.shape[-1], device=tokens.device) % 6 != 5).expand_as(tokens)
+
+    def auxiliary(batch: Batch, samples: Samples, scores: Scores) -> Tensor:
+        return confidence * confidence_loss(reward, batch, samples, scores)
+
+    monitors: dict[str, Callable[[Samples, Batch], Tensor]] = {
+        "boxes": lambda samples, _: samples.mask.sum(2) // 6,
+        "found": count("matches"),
+        "duplicates": count("duplicates"),
+        "false_boxes": count("false_positives"),
+    }
+    return RewardTask(batches, [reward], (), monitors, not_confidence, auxiliary if confidence > 0 else None)
+
+
+def confidence_loss(reward: DetectionReward, batch: Batch, samples: Samples, scores: Scores) -> Tensor:
+    """Cross-entropy of the tokens of confidence with the overlap of each box and its object; a scalar.
+
+    0 of (1 - q) for "wrong" and q for "right", q the intersection over union of a matched box and 0 of any other.
+    """
+    kind = reward.kind
+    target = reward.outcome(samples.tokens, batch).confidence.view(*samples.tokens.shape[:2], kind.boxes)
+    table, there = scores.table[..., 5::6, :], samples.mask[..., 5::6]
+    right, wrong = (table[..., token].masked_fill(~there, 0) for token in (kind.RIGHT, kind.WRONG))
+    return -(target * right + (1 - target) * wrong).sum() / there.sum().clamp_min(1)
+
+
+# --- use and evaluation -------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def detect(
+    policy: nn.Module, kind: BoxTokens, images: Tensor, decoding: Decoding | None = None, rank: Rank = "confidence"
+) -> Boxes:
+    """The boxes that ``policy`` sees in ``images`` ``(B, 3, H, W)``, with scores; the most probable if ``decoding`` is
+    None.
+    """
+    generator = torch.Generator().manual_seed(0)
+    said = policy.sample(images, 1, decoding or Decoding(0), generator)  # type: ignore[operator]
+    scores: Scores = policy.log_prob(images, said.tokens, Decoding())  # type: ignore[operator]
+    return kind.decode(said.tokens[:, 0], rank_boxes(kind, said.tokens, scores, rank)[:, 0])
+
+
+def rank_boxes(kind: BoxTokens, tokens: Tensor, scores: Scores, rank: Rank) -> Tensor:
+    """A score for each box, ``(B, K, boxes)``, in [0, 1]; meaningless after the end."""
+    if rank == "confidence":
+        return scores.table[..., 5::6, kind.RIGHT].exp().nan_to_num(0)
+    if rank == "class":
+        return scores.log_probs[..., 4::6].exp()
+    return torch.ones_like(scores.log_probs[..., 4::6])
+
+
+@torch.no_grad()
+def evaluate(
+    policy: nn.Module,
+    reward: DetectionReward,
+    scenes: Scenes,
+    count: int = 500,
+    decoding: Decoding | None = None,
+    batch: int = 50,
+) -> dict[str, float]:
+    """Figures on the first ``count`` of ``scenes``, which should be held out: COCO's AP by three scores, AR, reward.
+
+    AP and AR are shares in [0, 1]; sizes small to large are not told apart.
+    """
+    kind, device = reward.kind, next(policy.parameters()).device
+    found: dict[str, list[Boxes]] = {"confidence": [], "class": [], "none": []}
+    truth: list[Boxes] = []
+    sums: dict[str, float] = {}
+    policy.eval()
+    for first in range(0, count, batch):
+        shown = scenes.batch(range(first, min(first + batch, count)))
+        images = shown.images.to(device)
+        said = policy.sample(  # type: ignore[operator]
+            images, 1, decoding or Decoding(0), torch.Generator().manual_seed(first)
+        )
+        scores: Scores = policy.log_prob(images, said.tokens, Decoding())  # type: ignore[operator]
+        for rank, kept in found.items():
+            ranked = rank_boxes(kind, said.tokens, scores, rank)  # type: ignore[arg-type]
+            kept.append(kind.decode(said.tokens[:, 0], ranked[:, 0]).to("cpu"))
+        truth.append(shown.boxes)
+        outcome = reward.outcome(said.tokens.cpu(), {"boxes": shown.boxes})
+        for name in ("reward", "matches", "duplicates", "false_positives"):
+            sums[name] = sums.get(name, 0.0) + getattr(outcome, name).sum().item()
+    target = _joined(truth)
+    by = {rank: coco_map(_joined(kept), target) for rank, kept in found.items()}
+    figures = {f"ap_{rank}": scored.ap for rank, scored in by.items()}
+    figures |= {"ap50_confidence": by["confidence"].ap50, "ar": by["none"].ar100}
+    return figures | {f"greedy_{name}": value / count for name, value in sums.items()}
+
+
+def _joined(parts: list[Boxes]) -> Boxes:
+    """Batches of one width, one after the other."""
+    scores = [part.scores for part in parts if part.scores is not None]
+    return Boxes(
+        torch.cat([part.boxes for part in parts]),
+        torch.cat([part.labels for part in parts]),
+        torch.cat([part.valid for part in parts]),
+        torch.cat(scores) if scores else None,
+    )

@@ -1,0 +1,129 @@
+"""Maximum likelihood for a policy that says tokens: the first of the two steps of task rewards.
+
+Ascends the mean of log P(y | x) over pictures x and their true sequences y (Pinto et al., ICML 2023, algorithm 1). A
+weight for each token lets a sequence hold made-up parts: boxes of noise, say, of which only the confidence is learnt.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pixward.errors import PixwardError
+from pixward.run import Run
+from pixward.train.pretrain import schedule
+from pixward.train.workers import Batch, Learner, Workers, resume, save
+from pixward.types import Decoding, Scores
+
+
+@dataclass(frozen=True)
+class LikelihoodSettings:
+    """How to train; see :func:`likelihood`.
+
+    Attributes:
+        steps: updates.
+        seed: of what the policy draws (dropout).
+        accumulate: small batches per update, over all processes.
+        learning_rate: AdamW's peak; rises over ``warmup`` updates and falls along a half cosine to ``floor``.
+        warmup: updates.
+        floor: share of the peak that is left at the end.
+        weight_decay: AdamW's.
+        clip_grad: largest L2 norm of a gradient; 0 does not clip.
+        log_every: updates between log lines.
+        checkpoint_every: updates between checkpoints, each with a log line.
+    """
+
+    steps: int = 8_000
+    seed: int = 0
+    accumulate: int = 1
+    learning_rate: float = 1e-3
+    warmup: int = 200
+    floor: float = 0.02
+    weight_decay: float = 1e-4
+    clip_grad: float = 1.0
+    log_every: int = 100
+    checkpoint_every: int = 500
+
+
+FREE = frozenset({"log_every", "checkpoint_every"})
+"""Settings that may differ when a run is resumed: they change nothing that is learnt."""
+
+
+def likelihood(
+    policy: nn.Module,
+    batches: Callable[[int], Batch],
+    settings: LikelihoodSettings,
+    run: Run | None,
+    workers: Workers,
+    evaluate: Callable[[int], Mapping[str, float]] | None = None,
+) -> Iterator[dict[str, float]]:
+    """Train ``policy`` in place; yields a line of figures after each checkpoint, where one may stop without loss.
+
+    Args:
+        policy: a :class:`pixward.types.TokenPolicy`.
+        batches: ``batches(i)`` is small batch ``i``, a function of ``i`` alone: ``images`` ``(B, C, H, W)``, ``tokens``
+            ``(B, L)`` or, with several sequences for a picture, ``(B, J, L)``, and perhaps ``weights`` of the tokens,
+            of the same shape.
+        settings: see :class:`LikelihoodSettings`.
+        run: where log and checkpoints go, and come from; None in all processes but the first.
+        workers: the processes.
+        evaluate: figures to log before each checkpoint, from the number of updates; asked in the first process only.
+
+    Raises:
+        PixwardError: the checkpoint does not fit, the tokens break the policy's grammar, or training diverged.
+    """
+    learner = Learner(policy, workers, settings.weight_decay, settings.clip_grad)
+    step = resume(run, learner, "likelihood", asdict(settings), FREE)
+    sums: dict[str, float] = {}
+    logged, began = step, time.monotonic()
+    mine = workers.mine(settings.accumulate)
+    while step < settings.steps:
+        policy.train()
+        for place in mine:
+            number = step * settings.accumulate + place
+            last = place == mine[-1]
+            with workers.seeded(settings.seed, number), learner.accumulating(last):
+                batch = workers.place(batches(number))
+                loss, figures = _loss(learner, batch)
+                learner.backward(loss / len(mine))
+            for name, value in figures.items():
+                sums[name] = sums.get(name, 0.0) + value / len(mine)
+        rate = settings.learning_rate * schedule(step, settings.steps, settings.warmup, settings.floor)
+        sums["grad_norm"] = sums.get("grad_norm", 0.0) + learner.step(rate)
+        step += 1
+        halt = step % settings.checkpoint_every == 0 or step == settings.steps
+        if halt or step % settings.log_every == 0:
+            line = workers.mean({name: value / (step - logged) for name, value in sums.items()})
+            if not math.isfinite(line["loss"]):
+                raise PixwardError(f"training diverged before step {step}: lower the learning rate or set clip_grad")
+            line["seconds"] = round((time.monotonic() - began) / (step - logged), 4)
+            if halt and evaluate is not None:
+                policy.eval()
+                line |= workers.share(dict(evaluate(step)) if workers.first else None)
+            sums, logged, began = {}, step, time.monotonic()
+            if run is not None:
+                run.log(step, line)
+            if halt:
+                save(run, learner, "likelihood", asdict(settings), step)
+                yield {"step": step, **line}
+
+
+def _loss(learner: Learner, batch: Mapping[str, Any]) -> tuple[Tensor, dict[str, float]]:
+    """Minus the weighted log-likelihood, a mean over sequences and their ``L`` places, and figures to log."""
+    tokens = batch["tokens"]
+    shape = (len(tokens), -1, tokens.shape[-1])
+    tokens = tokens.view(shape)
+    scores: Scores = learner.score(batch["images"], tokens, Decoding())
+    weights = batch["weights"].view(shape) if "weights" in batch else torch.ones_like(scores.log_probs)
+    loss = -(weights * scores.log_probs).mean()
+    counted = scores.mask & (weights > 0)
+    share = counted.float().mean().clamp_min(1e-9)
+    right = ((scores.table.detach().argmax(-1) == tokens) & counted).float().mean() / share
+    nll = -(scores.log_probs.detach() * counted).mean() / share
+    return loss, {"loss": float(loss.detach()), "nll": float(nll), "accuracy": float(right)}

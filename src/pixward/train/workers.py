@@ -1,0 +1,196 @@
+"""The processes of one training run: one by itself, or as many as ``accelerate launch`` started.
+
+An update is the mean over ``accumulate`` small batches, numbered through the whole run. Number ``i`` holds the same
+tasks and draws the same random numbers whichever process takes it, so a run is the same on one process as on several,
+and a checkpoint needs no generator's state: the number of the next update says it all.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Set
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from pixward.errors import PixwardError
+from pixward.run import Run
+
+Batch = Mapping[str, Any]
+"""One small batch: ``images`` ``(B, C, H, W)``, the targets under names of the task's own, and perhaps ``name``, a list
+of ``B`` names for error messages. Tensors and what else has a ``to`` move to the device."""
+
+Precision = Literal["no", "bf16", "fp16"]
+
+
+class Workers:
+    """What a trainer asks of Accelerate.
+
+    Attributes:
+        index: which process this is, from 0.
+        count: how many there are.
+        device: where this one computes.
+        precision: of matrix products; ``no`` is float32.
+    """
+
+    def __init__(self, precision: Precision = "no") -> None:
+        """Join the processes that the launcher started, or be the only one.
+
+        Raises:
+            PixwardError: Accelerate is missing.
+        """
+        try:
+            from accelerate import Accelerator
+        except ImportError:
+            raise PixwardError("training by reward needs Accelerate: pip install 'pixward[train]'") from None
+        self.accelerator = Accelerator(mixed_precision=precision)
+        self.index, self.count = self.accelerator.process_index, self.accelerator.num_processes
+        self.device, self.precision = self.accelerator.device, precision
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes: the one to give a :class:`pixward.run.Run` to."""
+        return self.index == 0
+
+    def mine(self, accumulate: int) -> range:
+        """Which of an update's small batches this process takes.
+
+        Raises:
+            PixwardError: they cannot be shared out evenly.
+        """
+        if accumulate % self.count:
+            raise PixwardError(
+                f"{self.count} processes cannot share {accumulate} batches per update: set accumulate to a multiple"
+            )
+        return range(self.index, accumulate, self.count)
+
+    def place(self, batch: Batch) -> dict[str, Any]:
+        """``batch`` on this process's device."""
+        return {name: value.to(self.device) if hasattr(value, "to") else value for name, value in batch.items()}
+
+    def share(self, value: Any) -> Any:
+        """What the first process calls ``value``, in all of them."""
+        if self.count == 1:
+            return value
+        from accelerate.utils import broadcast_object_list
+
+        return broadcast_object_list([value])[0]
+
+    def mean(self, figures: Mapping[str, float]) -> dict[str, float]:
+        """Means over the processes."""
+        names = sorted(figures)
+        values = torch.tensor([figures[name] for name in names], dtype=torch.float64, device=self.device)
+        means = values if self.count == 1 else self.accelerator.reduce(values, "mean")
+        return dict(zip(names, means.tolist(), strict=True))
+
+    @contextlib.contextmanager
+    def seeded(self, seed: int, number: int) -> Iterator[torch.Generator]:
+        """Random numbers of small batch ``number``: a generator, and the global ones for layers that draw (dropout)."""
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(_mix(seed, number))
+            yield torch.Generator().manual_seed(_mix(seed, number))
+
+
+def _mix(seed: int, number: int) -> int:
+    return (seed % 2**31 << 32) + number
+
+
+class Learner:
+    """A policy's weights, their optimiser, and what a checkpoint holds of both.
+
+    Attributes:
+        score: ``log_prob`` of the policy, through the wrappers that share gradients and set the precision.
+    """
+
+    def __init__(self, policy: nn.Module, workers: Workers, weight_decay: float, clip_grad: float) -> None:
+        """Moves ``policy`` to the workers' device."""
+        policy.to(workers.device)
+        self.policy, self.workers, self.clip_grad = policy, workers, clip_grad
+        trained = [weight for weight in policy.parameters() if weight.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=0.0, weight_decay=weight_decay)
+        self.score, self.optimizer = workers.accelerator.prepare(_Scoring(policy), optimizer)
+
+    def accumulating(self, last: bool) -> contextlib.AbstractContextManager[Any]:
+        """Around forward and backward pass: processes exchange gradients with the ``last`` of an update only."""
+        return contextlib.nullcontext() if last else self.workers.accelerator.no_sync(self.score)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradient of ``loss``, scaled where half precision asks for it."""
+        self.workers.accelerator.backward(loss)
+
+    def step(self, rate: float) -> float:
+        """One update at learning rate ``rate``; the gradient's norm before it was clipped."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        limit = self.clip_grad if self.clip_grad > 0 else float("inf")
+        norm = self.workers.accelerator.clip_grad_norm_(self.score.parameters(), limit)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return float(norm)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Policy, optimiser, and the scaler of half precision."""
+        scaler = self.workers.accelerator.scaler
+        return {
+            "policy": self.policy.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": scaler.state_dict() if scaler is not None else {},
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Take back what :meth:`state_dict` gave.
+
+        Raises:
+            PixwardError: the saved policy has another shape.
+        """
+        try:
+            self.policy.load_state_dict(saved["policy"])
+        except RuntimeError:
+            raise PixwardError(
+                "the policy in the run folder has another shape: resume it with the settings of its start"
+            ) from None
+        self.optimizer.load_state_dict(saved["optimizer"])
+        if self.workers.accelerator.scaler is not None and saved["scaler"]:
+            self.workers.accelerator.scaler.load_state_dict(saved["scaler"])
+
+
+class _Scoring(nn.Module):
+    """Gradients are shared by whoever wraps ``forward``, and ours is called ``log_prob``."""
+
+    def __init__(self, policy: nn.Module) -> None:
+        super().__init__()
+        self.policy = policy
+
+    def forward(self, *arguments: Any) -> Any:
+        return self.policy.log_prob(*arguments)  # type: ignore[operator]
+
+
+def save(run: Run | None, learner: Learner, algorithm: str, settings: Mapping[str, Any], step: int) -> None:
+    """Write the checkpoint after update ``step``, in the process that has the run."""
+    if run is not None:
+        run.save({**learner.state_dict(), "algorithm": algorithm, "settings": dict(settings), "step": step})
+
+
+def resume(run: Run | None, learner: Learner, algorithm: str, settings: Mapping[str, Any], free: Set[str]) -> int:
+    """Load the checkpoint, which the first process reads, into every process; the number of updates it has seen.
+
+    Settings in ``free`` may have changed since.
+
+    Raises:
+        PixwardError: the checkpoint is another algorithm's, or was made with other settings.
+    """
+    saved = learner.workers.share(run.load() if run is not None else None)
+    if saved is None:
+        return 0
+    if saved.get("algorithm") != algorithm:
+        raise PixwardError(f"the run folder holds a run of another algorithm than {algorithm}: choose another folder")
+    for name, value in settings.items():
+        if name not in free and saved["settings"].get(name) != value:
+            raise PixwardError(
+                f"the checkpoint was trained with {name}={saved['settings'].get(name)}, not {value}: "
+                f"use the same settings to resume, or another run folder"
+            )
+    learner.load_state_dict(saved)
+    return int(saved["step"])
