@@ -129,15 +129,14 @@ def test_small_batches_add_up_to_a_large_one(tokens, tmp_path):
         whole = tokens.batches(index // 2, 8)
         return {key: value[index % 2 * 4 :][:4] for key, value in whole.items()}
 
-    settings = LikelihoodSettings(steps=4, learning_rate=1e-2, warmup=0, checkpoint_every=4)
-    made = [tokens.policy(), tokens.policy()]
-    for folder, policy, batches, count in (
-        ("whole", made[0], lambda i: tokens.batches(i, 8), 1),
-        ("halves", made[1], halves, 2),
-    ):
+    settings = LikelihoodSettings(steps=4, learning_rate=1e-3, warmup=0, log_every=1, checkpoint_every=4)
+    for folder, batches, count in (("whole", lambda i: tokens.batches(i, 8), 1), ("halves", halves, 2)):
         with Run(tmp_path / folder, tensorboard=False) as run:
-            list(likelihood(policy, batches, replace(settings, accumulate=count), run, Workers()))
-    torch.testing.assert_close(flat(made[0]), flat(made[1]), rtol=1e-3, atol=1e-5)
+            list(likelihood(tokens.policy(), batches, replace(settings, accumulate=count), run, Workers()))
+    # Not the weights: Adam makes steps of full size out of gradients that are nothing but rounding.
+    for whole, parts in zip(rows_of(tmp_path / "whole"), rows_of(tmp_path / "halves"), strict=True):
+        assert parts["loss"] == pytest.approx(whole["loss"], rel=1e-4)
+        assert parts["grad_norm"] == pytest.approx(whole["grad_norm"], rel=1e-3)
 
 
 def test_half_precision_learns_too(tokens, tmp_path):

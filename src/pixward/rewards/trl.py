@@ -33,7 +33,7 @@ def as_trl(
     The callable raises PixwardError if the data set lacks the column, if a score is no finite number, or if there is
     not one for each completion.
     """
-    called = name or getattr(reward, "__name__", type(reward).__name__)
+    called = str(name or getattr(reward, "__name__", type(reward).__name__))
 
     def scored(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float]:
         if column not in columns:
