@@ -173,7 +173,7 @@ def load_hub(name: str | Path, length: int = 32, lora: Lora | None = None, gramm
         raise PixwardError("models of the hub need transformers and peft: pip install 'pixward[hub]'") from None
     try:
         config = AutoConfig.from_pretrained(str(name))
-        known = config.model_type == VisionEncoderDecoderModel.config_class.model_type
+        known = config.model_type == "vision-encoder-decoder"
         loader: Any = VisionEncoderDecoderModel if known else AutoModelForImageTextToText
         model = loader.from_pretrained(str(name))
     except (OSError, ValueError) as error:
@@ -191,7 +191,11 @@ def _with_lora(model: Any, lora: Lora) -> Any:
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
     # Dropout would make scored and sampled log-probabilities differ while training.
     config = LoraConfig(
-        r=lora.rank, lora_alpha=lora.alpha, lora_dropout=0.0, target_modules=targets, exclude_modules=r".*\.pooler\..*"
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft divides it, so any number will do
+        lora_dropout=0.0,
+        target_modules=targets,
+        exclude_modules=r".*\.pooler\..*",
     )
     return get_peft_model(model, config)
 

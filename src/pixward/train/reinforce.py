@@ -110,12 +110,10 @@ def reinforce(
     Args:
         policy: a :class:`pixward.types.TokenPolicy`. To resume, hand it over as it was at the start: the divergence
             is measured from there.
-        task: see :class:`RewardTask`.
-        settings: see :class:`ReinforceSettings`.
+        task, settings: see :class:`RewardTask` and :class:`ReinforceSettings`.
         run: where log and checkpoints go, and come from; None in all processes but the first.
         workers: the processes.
-        start: what the divergence is measured from; with ``settings.kl`` above 0 a frozen copy of ``policy`` if None.
-            Given one, the divergence is logged even at weight 0.
+        start: what the divergence is measured from (logged even at weight 0); None: a copy if ``settings.kl`` > 0.
         evaluate: figures to log before each checkpoint, from the number of steps; asked in the first process only.
 
     Raises:
