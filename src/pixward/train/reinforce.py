@@ -125,10 +125,9 @@ def reinforce(
     step = resume(run, learner, "reinforce", asdict(settings), FREE)
     sums: dict[str, float] = {}
     logged, began = step, time.monotonic()
-    mine = workers.mine(settings.accumulate)
     while step < settings.steps:
         policy.eval()
-        numbers = [step * settings.accumulate + place for place in mine]
+        numbers = [step * settings.accumulate + place for place in workers.mine(settings.accumulate)]
         sets = [_draw(learner, task, settings, start, number) for number in numbers]
         rate = settings.learning_rate * schedule(step, settings.steps, settings.warmup, settings.floor)
         figures = [figures for _, figures in sets]
