@@ -144,8 +144,9 @@ def write(kept: list[dict[str, Any]], args: argparse.Namespace) -> None:
         "rows": rows,
         "notes": [
             "*learning*: a policy that sees nothing of what its actions would do, and begins with a random choice. "
-            "*tuning*: one with foresight, which chooses well from the start; entropy 0. Both begin with the same "
-            "supervised encoder. Every run has the same processor seconds; `least` and `most` are over the seeds.",
+            "*tuning*: one with foresight, which chooses well from the start; entropy 0.",
+            "Both begin with the same supervised encoder. Every run has the same processor seconds; `least` and `most` "
+            "are over the seeds. The kernels were compared with one seed only.",
         ],
         "curves": {f"{run['case']}, seed {run['seed']}": run["points"] for run in kept},
     }

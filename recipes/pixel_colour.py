@@ -7,6 +7,12 @@ regressor's encoder and guess and learns by a2c, 10 steps, which of the 13 actio
 pairs of train_ids.txt only; --fold 0, 1 or 2 leaves out a third of those to choose settings by. With --control the
 regressor is trained on for as long as the policy was, for a comparison at equal time. One thread; resumes with the
 same command.
+
+Reached on one thread of an AMD EPYC: regressor 166 processor seconds, policy 75, control 63. On the 45 test pairs
+(benchmarks/pixel_colour.py) the mean Lab distance falls from 12.90 to 6.89; the regressor alone reaches 6.25, the
+control 6.19. With --fold 0 --regress 1500 --policy-rate 3e-4 --entropy 0.01 --updates 60 the regressor has 7.78 on the
+held-out pictures after 1000 updates and 7.94 after 1500 (3.66 in training), the policy 8.30 at its start and 8.39 at
+its end: the pairs are few, and a2c adds nothing that was measured there.
 """
 
 from __future__ import annotations
@@ -134,12 +140,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/colour"))
     parser.add_argument("--fold", type=int, choices=range(FOLDS), default=None)
     parser.add_argument("--control", action="store_true")
-    parser.add_argument("--regress", type=int, default=2000, help="updates of the regressor")
+    parser.add_argument("--regress", type=int, default=2500, help="updates of the regressor")
     parser.add_argument("--regressor", type=Path, default=None, help="use this finished regressor")
     parser.add_argument("--rate", type=float, default=2e-3, help="of the regressor")
-    parser.add_argument("--updates", type=int, default=300, help="of the policy")
-    parser.add_argument("--policy-rate", type=float, default=3e-4)
-    parser.add_argument("--entropy", type=float, default=0.01)
+    parser.add_argument("--updates", type=int, default=80, help="of the policy")
+    parser.add_argument("--policy-rate", type=float, default=1e-4)
+    parser.add_argument("--entropy", type=float, default=0.0)
     parser.add_argument("--gradient", choices=("all", "sampled"), default="all")
     parser.add_argument("--side", type=int, default=96)
     args = parser.parse_args()
@@ -177,7 +183,7 @@ def main() -> None:
         env = PixelEnv(COLOUR, HORIZON, LabReward())
         for line in a2c(env, policy, small, run, plan, lambda: judge_policy(policy, held_out)):
             print({name: round(value, 4) for name, value in line.items()}, flush=True)
-    save_pixel_policy(args.out / "policy.safetensors", settings, policy.state_dict())
+    save_pixel_policy(args.out / "policy.safetensors", settings, policy.state_dict(), torch.float16)
 
     if args.control:
         more = round(args.regress * seconds(args.out / "policy") / seconds(args.out / "regressor"))

@@ -56,12 +56,12 @@ def test_a_group_answers_for_the_blocks_about_it():
             gain[:, :8, :8] = 1
             return state, gain
 
-    env = BlockEnv(Fixed(SALIENCY, 1), Blocks(8), about=3, scale=2.0)
+    env = BlockEnv(Fixed(SALIENCY, 1), Blocks(8), about=3)
     image = torch.full((1, 3, 32, 32), 0.1)
     state = env.reset({"image": image, "clean": image, "condition": torch.zeros(1, 2, 32, 32)})
     _, reward = env.step(state, torch.zeros(1, 24, 4, dtype=torch.long))
     expected = torch.zeros(24, 4)
-    expected[:2, :2] = 2.0
+    expected[:2, :2] = 2.0  # 4 of 16 groups with pixels have 1: the root mean square is 1/2
     assert torch.allclose(reward[0], expected)
 
 
@@ -90,10 +90,10 @@ def test_learning_brightens_what_is_marked(tmp_path):
     torch.manual_seed(0)
     net, blocks = policy(width=16), Blocks(4)
     torch.nn.init.zeros_(net.net.head.weight)
-    env = BlockEnv(PixelEnv(SALIENCY, 2, SaliencyReward(brightness, stay=0.0)), blocks, about=1, scale=30.0)
+    env = BlockEnv(PixelEnv(SALIENCY, 2, SaliencyReward(brightness, stay=0.0)), blocks, about=1)
     task = batch(4)
     settings = A2CSettings(
-        updates=100, batch=4, learning_rate=1e-3, gamma=1.0, entropy=0.0, gradient="sampled", checkpoint_every=50
+        updates=100, batch=4, learning_rate=1e-3, gamma=0.0, entropy=0.0, gradient="sampled", checkpoint_every=50
     )
     with Run(tmp_path / "run", tensorboard=False) as run:
         lines = list(a2c(env, BlockPolicy(net, blocks), lambda count: task, run, settings))

@@ -64,15 +64,16 @@ class Blocks:
 class BlockEnv:
     """A :class:`PixelEnv` in which one decision is a map ``(B, h, w)`` of groups' actions.
 
-    A group's reward is the sum over ``about`` x ``about`` blocks around it of the mean reward of their pixels, times
-    ``scale``; 0 where it has no pixels, and less where it has few, as it has little to say there.
+    A group's reward is the sum over ``about`` x ``about`` blocks around it of the mean reward of their pixels, in units
+    of its root mean square over the batch and at most ``limit`` of them: a few pictures in which much happens would
+    drown the others. It is 0 where a group has no pixels, and less where it has few, as it has little to say there.
     """
 
-    def __init__(self, env: PixelEnv, blocks: Blocks, about: int = 5, scale: float = 10.0) -> None:
+    def __init__(self, env: PixelEnv, blocks: Blocks, about: int = 3, limit: float = 3.0) -> None:
         """Raises ValueError for an even ``about``."""
         if about % 2 == 0:
             raise ValueError(f"about must be odd, got {about}")
-        self.env, self.blocks, self.about, self.scale = env, blocks, about, scale
+        self.env, self.blocks, self.about, self.limit = env, blocks, about, limit
         self.horizon = env.horizon
 
     def reset(self, batch: State) -> State:
@@ -89,7 +90,9 @@ class BlockEnv:
         near = F.avg_pool2d(reward[:, None], side, ceil_mode=True)
         near = F.avg_pool2d(near, about, 1, about // 2) * about**2
         share = self.blocks.mean(reward[:, None], state)[1]
-        return following, self.scale * near[:, 0].repeat(1, SIDES * TONES, 1) * share.sqrt()
+        near = near[:, 0].repeat(1, SIDES * TONES, 1)
+        spread = near[share > 0].square().mean().sqrt().clamp_min(1e-8)
+        return following, (near / spread).clamp(-self.limit, self.limit) * share.sqrt()
 
     def counterfactual(self, state: State) -> Tensor:
         """Not to be had: what one group does changes what others gain.
