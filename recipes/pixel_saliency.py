@@ -100,6 +100,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--stay", type=float, default=STAY)
     parser.add_argument("--entropy", type=float, default=0.003)
+    parser.add_argument("--block", type=int, default=96, help="pixels that decide together; 96: all of a side and tone")
     parser.add_argument("--every", type=int, default=25)
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -116,7 +117,7 @@ def main() -> None:
         condition=2,
         origin="recipes/pixel_saliency.py",
     )
-    policy, blocks = PixelPolicy(settings), Blocks()
+    policy, blocks = PixelPolicy(settings), Blocks(args.block)
     torch.nn.init.zeros_(policy.net.head.weight)  # no opinion at first
     learning = A2CSettings(
         updates=args.updates,
@@ -131,7 +132,14 @@ def main() -> None:
     tasks = tasks_of(training_scenes(args.stamps, args.data), model)
     with Run(args.out, resume=True, tensorboard=False) as run:
         evaluate = evaluation(env, policy, model, held_out)
-        for line in a2c(BlockEnv(env, blocks), BlockPolicy(policy, blocks), tasks, run, learning, evaluate):
+        for line in a2c(
+            BlockEnv(env, blocks, about=1 if args.block >= max(SIZE) else 3),
+            BlockPolicy(policy, blocks),
+            tasks,
+            run,
+            learning,
+            evaluate,
+        ):
             print({name: round(value, 4) for name, value in line.items()}, flush=True)
     save_pixel_policy(args.out / "saliency.safetensors", settings, policy.state_dict(), torch.float16)
     print(asdict(settings))
