@@ -7,7 +7,11 @@ The stamps are Debian's tuxpaint-stamps-default (GPL-2; photographic cut-outs wi
 BSDS500 photos (train and test) for training, beside 98 COCO train2017 photos with outlines. Held out: every fifth stamp
 on the ten CC0 photos, and COCO val2017. Resumes with the same command.
 
-FIGURES
+1,500 updates, 265 processor seconds on one core of an AMD EPYC. AUC / mean absolute error / F-measure on 300 composites
+of held-out stamps: network 0.808 / 0.247 / 0.297, centre 0.815 / 0.332 / 0.251, spectral residual 0.830 / 0.130 /
+0.176, frequency-tuned 0.653 / 0.374 / 0.244. On 78 COCO val2017 photos: network 0.740 / 0.316 / 0.444, centre 0.741 /
+0.357 / 0.409, spectral residual 0.723 / 0.283 / 0.339, frequency-tuned 0.589 / 0.414 / 0.329. So it ranks places no
+better than the centre prior or the spectral residual do; its maps follow whole objects better (F-measure).
 """
 
 from __future__ import annotations

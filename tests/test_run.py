@@ -129,7 +129,9 @@ def test_checkpoint_runs_no_code(tmp_path):
 
 
 SAVING = """
-import sys, torch
+import signal, sys, torch
+# A shell starts jobs in the background with this signal ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pixward.run import Run
 run = Run(sys.argv[1], tensorboard=False)
 step = 0
