@@ -73,6 +73,7 @@ def main() -> None:
         "notes": [
             f"BSD68 at sigma {SIGMA}, told so. A step that a pixel takes costs it 0.002 of reward, about as much as "
             "one grey level of 255 gains; a pixel that has stopped does nothing more; the episode ends when all have.",
+            "In this measurement no pixel ever stopped: 300 updates were too few, or the price too low, to teach it.",
             "The network looks at the whole picture as long as any pixel acts, so stopping saves what pixels do, not "
             "processor time.",
         ],
