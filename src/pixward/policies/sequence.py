@@ -92,8 +92,8 @@ class SequencePolicy(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def encode(self, images: Tensor) -> list[Keys]:
-        """What each decoder block looks up in the pictures ``(B, C, H, W)``.
+    def features(self, images: Tensor) -> Tensor:
+        """What the encoder sees in the pictures ``(B, C, H, W)``: ``(B, places, width)``, row by row.
 
         Raises:
             ValueError: pictures of another size than the settings'.
@@ -104,8 +104,20 @@ class SequencePolicy(nn.Module):
         x = self.stem(2 * images - 1).flatten(2).transpose(1, 2) + self.places
         for block in self.encoder:
             x = block(x)
-        x = self.encoded(x)
+        return self.encoded(x)
+
+    def encode(self, images: Tensor) -> list[Keys]:
+        """What each decoder block looks up in the pictures ``(B, C, H, W)``; raises ValueError as :meth:`features`."""
+        x = self.features(images)
         return [cast(DecoderBlock, block).look.keys(x) for block in self.decoder]
+
+    def encoder_state(self) -> dict[str, Tensor]:
+        """The weights that read pictures, for another policy to begin with (``load_state_dict(..., strict=False)``)."""
+        return {
+            name: weight
+            for name, weight in self.state_dict().items()
+            if name.startswith(("stem.", "places", "encoder.", "encoded."))
+        }
 
     def forward(self, images: Tensor, tokens: Tensor) -> Tensor:
         """Logits ``(B, K, L, V)`` of every token given those before it, ``tokens`` ``(B, K, L)``, any ``L`` that fits.

@@ -156,8 +156,10 @@ class PanopticCodes(nn.Module):
 
     def _nearest(self, z: Tensor) -> Tensor:
         """Index of the nearest entry, ``(B, side, side)``."""
-        flat = z.permute(0, 2, 3, 1)
-        distance = self.dictionary.square().sum(1) - 2 * flat @ self.dictionary.T
+        # In full precision, or near entries are mixed up.
+        with torch.autocast(z.device.type, enabled=False):
+            flat = z.float().permute(0, 2, 3, 1)
+            distance = self.dictionary.square().sum(1) - 2 * flat @ self.dictionary.T
         return distance.argmin(3)
 
     def _paint(self, codes: Tensor) -> Tensor:
@@ -180,9 +182,15 @@ class Residual(nn.Module):
 
 
 def train_codes(
-    network: PanopticCodes, batches: Callable[[int], Segments], steps: int, learning_rate: float = 2e-3
+    network: PanopticCodes,
+    batches: Callable[[int], Segments],
+    steps: int,
+    learning_rate: float = 2e-3,
+    precision: torch.dtype = torch.float32,
 ) -> Iterator[dict[str, float]]:
     """Train ``network`` in place on ``batches(i)``, ``steps`` updates; yields the losses of each.
+
+    ``precision`` is that of the convolutions; bfloat16 takes two thirds of the time on two cores.
 
     The first quarter goes by without the dictionary, which then starts from what is encoded; chasing an encoder that
     knows nothing yet takes it several times as long. Entries that nothing has chosen for 50 updates move to where
@@ -194,7 +202,8 @@ def train_codes(
     free = steps // 4
     for step in range(steps):
         segments = batches(step)
-        semantic, instance, dictionary = network.train()(segments, step >= free)
+        with torch.autocast(network.dictionary.device.type, precision, enabled=precision != torch.float32):
+            semantic, instance, dictionary = network.train()(segments, step >= free)
         optimizer.zero_grad()
         (semantic + instance + (dictionary if step >= free else 0)).backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)

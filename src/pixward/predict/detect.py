@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from pixward.boxes import Boxes
 from pixward.data.false_boxes import lesson
-from pixward.data.synth import Scenes
 from pixward.data.tokens import END, BoxTokens
 from pixward.metrics.vision import coco_map
+from pixward.predict.task import Source
 from pixward.rewards.vision import RECALL, DetectionOutcome, DetectionSettings, detection_outcome
 from pixward.train.task import RewardTask
 from pixward.types import Decoding, Samples, Scores
@@ -29,7 +29,7 @@ Rank = Literal["confidence", "class", "none"]
 """What a box's score is: the probability of "right", that of its class, or 1 for all."""
 
 
-def lessons(kind: BoxTokens, scenes: Scenes, batch: int, seed: int = 0) -> Callable[[int], Batch]:
+def lessons(kind: BoxTokens, scenes: Source, batch: int, seed: int = 0) -> Callable[[int], Batch]:
     """Batches for :func:`pixward.train.likelihood.likelihood`: ``batch`` new scenes each.
 
     The first half of a batch has the true boxes in random order and then the end. The second half has false boxes
@@ -55,7 +55,7 @@ def lessons(kind: BoxTokens, scenes: Scenes, batch: int, seed: int = 0) -> Calla
     return draw
 
 
-def pictures(scenes: Scenes, batch: int) -> Callable[[int], Batch]:
+def pictures(scenes: Source, batch: int) -> Callable[[int], Batch]:
     """Batches for :func:`pixward.train.reinforce.reinforce`: ``images`` and the true ``boxes``."""
 
     def draw(index: int) -> Batch:
@@ -132,6 +132,59 @@ def confidence_loss(reward: DetectionReward, batch: Batch, samples: Samples, sco
     return -(target * right + (1 - target) * wrong).sum() / there.sum().clamp_min(1)
 
 
+# --- the task as a whole --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DetectTask:
+    """Boxes, classes and confidences; a :class:`pixward.predict.task.PredictTask`.
+
+    Attributes:
+        names: of the classes.
+        boxes: the most that a policy can say.
+        steps: coordinates are multiples of ``1 / steps``.
+        settings: the reward's.
+        confidence: weight of the confidence's loss while rewards are learnt.
+    """
+
+    names: tuple[str, ...]
+    boxes: int = 10
+    steps: int = 64
+    settings: DetectionSettings = RECALL
+    confidence: float = 0.3
+
+    name = "detect"
+    channels = 3
+
+    @property
+    def kind(self) -> BoxTokens:
+        """How boxes are told."""
+        return BoxTokens(len(self.names), self.boxes, self.steps)
+
+    @property
+    def reward(self) -> DetectionReward:
+        """What found boxes earn."""
+        return DetectionReward(self.kind, self.settings)
+
+    def lessons(self, source: Source, batch: int, seed: int = 0) -> Callable[[int], Batch]:
+        """See :func:`lessons`."""
+        return lessons(self.kind, source, batch, seed)
+
+    def rewarded(self, source: Source, batch: int) -> RewardTask:
+        """See :func:`reward_task`."""
+        return reward_task(self.reward, pictures(source, batch), self.confidence)
+
+    def evaluate(
+        self, policy: nn.Module, source: Source, count: int = 500, decoding: Decoding | None = None
+    ) -> dict[str, float]:
+        """See :func:`evaluate`."""
+        return evaluate(policy, self.reward, source, count, decoding)
+
+    def describe(self) -> dict[str, Any]:
+        """Names and sizes."""
+        return {"task": self.name, "names": list(self.names), "boxes": self.boxes, "steps": self.steps}
+
+
 # --- use and evaluation -------------------------------------------------------------------------------------------
 
 
@@ -161,7 +214,7 @@ def rank_boxes(kind: BoxTokens, tokens: Tensor, scores: Scores, rank: Rank) -> T
 def evaluate(
     policy: nn.Module,
     reward: DetectionReward,
-    scenes: Scenes,
+    scenes: Source,
     count: int = 500,
     decoding: Decoding | None = None,
     batch: int = 50,

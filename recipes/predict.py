@@ -1,0 +1,125 @@
+"""A task of tokens on made-up scenes: likelihood first, then the reward, and the control that the reward must beat.
+
+    OMP_NUM_THREADS=1 python recipes/predict.py --phase encoder --out runs/predict
+    OMP_NUM_THREADS=1 python recipes/predict.py --task detect --phase mle --out runs/predict
+    OMP_NUM_THREADS=1 python recipes/predict.py --task detect --phase reward --out runs/predict --name recall-0
+    OMP_NUM_THREADS=1 python recipes/predict.py --task detect --phase more --out runs/predict --name more-0
+
+A phase that stops, by --minutes or by a kill, goes on with the same command. ``more`` is the control: further steps of
+likelihood from the same weights as the reward phase starts from. Scenes are 64 pixels wide with 1 to 6 objects of 12
+classes, drawn anew for every step. Every phase writes policy.safetensors and log.jsonl into its own folder,
+``OUT/TASK/NAME``; ``accelerate launch`` in front of the script spreads it over processes (``--accumulate`` then is a
+multiple of their number).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from pixward.data.synth import Scenes, SceneSettings
+from pixward.predict.detect import DetectTask
+from pixward.predict.encoder import pretrain_encoder
+from pixward.predict.phases import Phase, begun, run_phase
+from pixward.predict.task import PredictTask, new_policy
+from pixward.predict.weights import save_policy
+from pixward.rewards.vision import DetectionSettings, class_weights
+from pixward.train.likelihood import LikelihoodSettings
+from pixward.train.reinforce import ReinforceSettings
+from pixward.train.workers import Workers
+
+
+def task_for(options: argparse.Namespace) -> PredictTask:
+    names = SceneSettings().classes
+    # The classes of scenes are equally frequent, so mAP's weights only matter for data of one's own.
+    weights = class_weights([1] * len(names)) if options.reward == "map" else None
+    reward = DetectionSettings(false_positive_cost=options.false_cost, class_weights=weights)
+    return DetectTask(names, settings=reward, confidence=options.confidence)
+
+
+def phase_for(options: argparse.Namespace, folder: Path, encoder: Path) -> Phase:
+    more = options.phase == "more"
+    schooling = LikelihoodSettings(
+        steps=options.steps or (600 if more else 8_000),
+        seed=options.seed,
+        accumulate=options.accumulate,
+        learning_rate=options.rate or (1e-4 if more else 7e-4),
+        checkpoint_every=options.every,
+    )
+    tuning = ReinforceSettings(
+        steps=options.steps or 600,
+        seed=options.seed,
+        samples=options.samples,
+        accumulate=options.accumulate,
+        estimator=options.estimator,
+        kl=options.kl,
+        learning_rate=options.rate or 1e-4,
+        checkpoint_every=options.every,
+    )
+    first = options.phase == "mle"
+    begin = (encoder if encoder.exists() else None) if first else folder.parent / "mle" / "policy.safetensors"
+    return Phase(
+        options.phase,
+        folder,
+        begin,
+        schooling,
+        tuning,
+        batch=options.batch or (16 if options.phase == "reward" else 32),
+        held_out=options.held_out,
+        minutes=options.minutes,
+    )
+
+
+def train_encoder(options: argparse.Namespace, task: PredictTask, place: Path) -> None:
+    torch.manual_seed(options.seed)
+    policy = new_policy(task, options.width)
+    scenes, steps = Scenes(seed=options.seed + 100), options.steps or 2_500
+    for step, line in enumerate(pretrain_encoder(policy, scenes, steps), 1):
+        if step % 50 == 0:
+            print(json.dumps({"step": step, **{name: round(value, 4) for name, value in line.items()}}), flush=True)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    save_policy(place, policy, task)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", choices=["detect"], default="detect")
+    parser.add_argument("--phase", choices=["encoder", "mle", "reward", "more"], required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/predict"))
+    parser.add_argument("--name", help="the phase's folder in OUT/TASK; its own name if not given")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop at the first checkpoint after these")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--batch", type=int, help="scenes a step: 32 for likelihood, 16 for rewards")
+    parser.add_argument("--accumulate", type=int, default=1)
+    parser.add_argument("--rate", type=float, help="learning rate")
+    parser.add_argument("--every", type=int, default=200, help="steps between checkpoints")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--held-out", type=int, default=200, help="scenes of each evaluation")
+    parser.add_argument("--reward", choices=["recall", "map"], default="recall", help="of detection")
+    parser.add_argument("--false-cost", type=float, default=0.0, help="of detection")
+    parser.add_argument("--confidence", type=float, default=0.3, help="of detection")
+    parser.add_argument("--samples", type=int, default=4)
+    parser.add_argument("--estimator", choices=["leave_one_out", "one_sample", "group"], default="leave_one_out")
+    parser.add_argument("--kl", type=float, default=0.0)
+    options = parser.parse_args()
+    task = task_for(options)
+    encoder = options.out / "encoder" / "policy.safetensors"
+    if options.phase == "encoder":
+        train_encoder(options, task, encoder)
+        return
+    phase = phase_for(options, options.out / task.name / (options.name or options.phase), encoder)
+    # The control sees other scenes than the lessons before it.
+    source = Scenes(seed=options.seed + (1000 if options.phase == "more" else 0))
+    workers = Workers()
+    policy = begun(task, phase, options.width)
+    for line in run_phase(task, policy, phase, source, Scenes(seed=0, split="held-out"), workers):
+        if workers.first:
+            print(json.dumps({name: round(value, 4) for name, value in line.items()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
