@@ -1,0 +1,141 @@
+"""Detection: reward-tuned policies against every control, on held-out scenes; writes docs/results/predict_detect.json.
+
+    OMP_NUM_THREADS=1 python benchmarks/predict_runs.py --only detect      (trains; resumes)
+    OMP_NUM_THREADS=1 python benchmarks/predict_detect.py --runs runs/predict
+
+Every policy answers the same held-out scenes, none of which was looked at during training, with every decoding; its
+boxes are scored in three ways and cleaned by three kinds of suppression. The controls get the best of all that, chosen
+on the test scenes themselves, which favours them; the tuned policies get the most probable answer, as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from predict_results import curve, policies, write
+from torch import Tensor
+
+from pixward.boxes import Boxes
+from pixward.data.synth import SceneBatch, Scenes
+from pixward.data.tokens import END, BoxTokens
+from pixward.metrics.vision import coco_map
+from pixward.policies.sequence import SequencePolicy
+from pixward.predict.detect import DetectTask, rank_boxes
+from pixward.predict.suppression import suppress
+from pixward.predict.weights import load_policy, load_task
+from pixward.types import Decoding, Samples
+
+FIRST = 1_000  # of the held-out scenes; training looked at those before
+PLACE = Path("docs/results/predict_detect.json")
+DECODINGS = {
+    "most probable": Decoding(0),
+    "T 1": Decoding(),
+    "T 0.5": Decoding(0.5),
+    "top-p 0.4": Decoding(1, 0.4),
+    "top-p 0.8": Decoding(1, 0.8),
+}
+SUPPRESSIONS = {"none": 1.0, "0.5": 0.5, "0.7": 0.7}
+
+
+@dataclass(frozen=True)
+class Endless:
+    """The grammar of boxes without its end, so that a policy has to say as many as there is room for."""
+
+    kind: BoxTokens
+
+    def allowed(self, tokens: Tensor) -> Tensor:
+        """As of ``kind``, but never the end."""
+        return self._without(self.kind.allowed(tokens))
+
+    def allowed_along(self, tokens: Tensor) -> Tensor:
+        """The same for all places."""
+        return self._without(self.kind.allowed_along(tokens))
+
+    def _without(self, allowed: Tensor) -> Tensor:
+        only = torch.arange(allowed.shape[-1]) == END
+        return allowed & ~only
+
+
+def answers(policy: SequencePolicy, shown: list[SceneBatch], decoding: Decoding) -> list[Samples]:
+    """One answer for each scene."""
+    generator = torch.Generator().manual_seed(0)
+    return [policy.sample(batch.images, 1, decoding, generator) for batch in shown]
+
+
+@torch.no_grad()
+def measure(
+    policy: SequencePolicy, task: DetectTask, shown: list[SceneBatch], decodings: Iterable[str], all_boxes: bool = False
+) -> list[dict[str, Any]]:
+    """A row for each decoding, score and suppression."""
+    rows = []
+    truth = joined([batch.boxes for batch in shown])
+    policy.grammar = Endless(task.kind) if all_boxes else task.kind
+    for name in decodings:
+        said = answers(policy, shown, DECODINGS[name])
+        policy.grammar = task.kind
+        scores = [policy.log_prob(batch.images, a.tokens) for batch, a in zip(shown, said, strict=True)]
+        tokens = torch.cat([a.tokens for a in said])
+        outcome = task.reward.outcome(tokens, {"boxes": truth})
+        common = {
+            "decoding": name + (", never ends" if all_boxes else ""),
+            "reward": outcome.reward.mean().item(),
+            "duplicates": outcome.duplicates.mean().item(),
+            "false_boxes": outcome.false_positives.mean().item(),
+            "boxes": task.kind.decode(tokens[:, 0]).valid.sum(1).float().mean().item(),
+        }
+        for rank in ("confidence", "class", "none"):
+            ranked = torch.cat([rank_boxes(task.kind, a.tokens, s, rank) for a, s in zip(said, scores, strict=True)])
+            found = task.kind.decode(tokens[:, 0], ranked[:, 0])
+            for suppression, threshold in SUPPRESSIONS.items():
+                scored = coco_map(found if threshold == 1 else suppress(found, threshold), truth)
+                figures = {"ap": scored.ap, "ap50": scored.ap50, "ar": scored.ar100}
+                rows.append({**common, "score": rank, "suppression": suppression, **figures})
+    return rows
+
+
+def joined(parts: list[Boxes]) -> Boxes:
+    """Batches of one width, one after the other."""
+    columns = [torch.cat([getattr(part, name) for part in parts]) for name in ("boxes", "labels", "valid")]
+    return Boxes(*columns)
+
+
+@torch.no_grad()
+def sampled_reward(policy: SequencePolicy, task: DetectTask, shown: list[SceneBatch]) -> float:
+    """What a sample earns on average, as REINFORCE sees it."""
+    said = torch.cat([a.tokens for a in answers(policy, shown, Decoding())])
+    return task.reward.outcome(said, {"boxes": joined([batch.boxes for batch in shown])}).reward.mean().item()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=Path("runs/predict"))
+    parser.add_argument("--scenes", type=int, default=1_000)
+    options = parser.parse_args()
+    held_out = Scenes(seed=0, split="held-out")
+    shown = [held_out.batch(range(at, at + 100)) for at in range(FIRST, FIRST + options.scenes, 100)]
+    results: dict[str, Any] = {}
+    for name, file in policies(options.runs / "detect"):
+        task = load_task(file)
+        assert isinstance(task, DetectTask)
+        policy = load_policy(file, task)
+        control = name == "mle" or name.startswith("more")
+        rows = measure(policy, task, shown, DECODINGS if control else ["most probable", "T 1"])
+        if control or name.startswith(("recall", "map")):
+            rows += measure(policy, task, shown, ["most probable"], all_boxes=True)
+        results[name] = {
+            "rows": rows,
+            "sampled_reward": sampled_reward(policy, task, shown),
+            "curve": curve(file.parent),
+        }
+        best = max(rows, key=lambda row: row["ap"])
+        print(name, {key: value for key, value in best.items()}, flush=True)
+        write(PLACE, results, f"python benchmarks/predict_detect.py --scenes {options.scenes}", options.scenes)
+
+
+if __name__ == "__main__":
+    main()

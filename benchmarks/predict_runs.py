@@ -1,0 +1,121 @@
+"""All training behind docs/results/predict.md, in an order in which the most important runs are finished first.
+
+    OMP_NUM_THREADS=1 python benchmarks/predict_runs.py --out runs/predict --jobs 2
+
+Each run is one call of recipes/predict.py and writes its own folder; runs that are finished are passed over and
+stopped ones go on, so the same command may be given again at any time. ``--only detect`` does one task.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+ROOT = Path(__file__).resolve().parents[1]
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One call of the recipe.
+
+    Attributes:
+        task, phase, name: of the recipe; the folder is ``OUT/task/name``.
+        steps: updates.
+        more: further arguments.
+    """
+
+    task: str
+    phase: str
+    name: str
+    steps: int
+    more: tuple[str, ...] = ()
+
+
+def seeds(planned: Planned, count: int = 3) -> list[Planned]:
+    """The same for several seeds."""
+    return [
+        Planned(
+            planned.task, planned.phase, f"{planned.name}-{seed}", planned.steps, (*planned.more, "--seed", str(seed))
+        )
+        for seed in SEEDS[:count]
+    ]
+
+
+def plan() -> list[Planned]:
+    """Every run, in order; a phase of likelihood stands before what begins from it."""
+    runs = []
+    for task, schooling, tuning, more in TASKS:
+        runs.append(Planned(task, "mle", "mle", schooling))
+        runs += seeds(Planned(task, "reward", "reward", tuning, more))
+        runs += seeds(Planned(task, "more", "more", tuning))
+    return runs + [planned for study in STUDIES for planned in study]
+
+
+TASKS = (
+    ("caption", 4_000, 500, ("--rate", "1e-4")),
+    ("colour", 2_500, 300, ("--rate", "1e-4")),
+    ("panoptic", 4_000, 400, ("--rate", "1e-4")),
+    ("detect", 6_000, 600, ("--rate", "1e-4")),
+)
+STUDIES: tuple[list[Planned], ...] = ()
+
+
+def finished(planned: Planned, out: Path) -> bool:
+    """Whether the run's log has its last step."""
+    log = out / planned.task / planned.name / "log.jsonl"
+    return log.exists() and f'"step": {planned.steps}' in log.read_text(encoding="utf-8").splitlines()[-1]
+
+
+def ready(planned: Planned, out: Path) -> bool:
+    """Whether what it begins from is there."""
+    return planned.phase == "mle" or finished(next(p for p in plan() if (p.task, p.name) == (planned.task, "mle")), out)
+
+
+def run(planned: Planned, out: Path) -> int:
+    """Train; the output goes to ``OUT/task-name.txt``."""
+    command = [sys.executable, str(ROOT / "recipes" / "predict.py"), "--task", planned.task, "--phase", planned.phase]
+    command += ["--name", planned.name, "--steps", str(planned.steps), "--out", str(out), *planned.more]
+    with (out / f"{planned.task}-{planned.name}.txt").open("a") as told:
+        return subprocess.run(command, stdout=told, stderr=told, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode
+
+
+def work(waiting: list[Planned], out: Path, lock: Lock) -> None:
+    """Take what is ready until nothing is left."""
+    while waiting:
+        with lock:
+            taken = next((planned for planned in waiting if ready(planned, out)), None)
+            if taken is not None:
+                waiting.remove(taken)
+        if taken is None:
+            time.sleep(5)
+            continue
+        began = time.monotonic()
+        code = 0 if finished(taken, out) else run(taken, out)
+        print(f"{taken.task}/{taken.name}: {'done' if code == 0 else f'failed ({code})'}", end=" ")
+        print(f"{time.monotonic() - began:.0f} s", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/predict"))
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", action="append", help="a task; may be given more than once")
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    waiting = [planned for planned in plan() if not options.only or planned.task in options.only]
+    lock = Lock()
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for done in [pool.submit(work, waiting, options.out, lock) for _ in range(options.jobs)]:
+            done.result()
+
+
+if __name__ == "__main__":
+    main()
