@@ -106,8 +106,13 @@ class DocumentFrequencies:
             raise ValueError("document frequencies need the references of at least one picture")
         keys = torch.cat([_ngrams(references, n).flatten(1) for n in range(1, LONGEST + 1)], 1)
         place = torch.arange(count, device=keys.device)[:, None].expand_as(keys)
-        pairs = torch.stack([keys[keys > 0], place[keys > 0]], 1).unique(dim=0)
-        found, counts = pairs[:, 0].unique_consecutive(return_counts=True)
+        present = keys > 0
+        keys, order = keys[present].sort(stable=True)
+        place = place[present][order]
+        # Sorted by n-gram, then picture: the first of each pair is kept.
+        first = torch.ones_like(keys, dtype=torch.bool)
+        first[1:] = (keys[1:] != keys[:-1]) | (place[1:] != place[:-1])
+        found, counts = keys[first].unique_consecutive(return_counts=True)
         return DocumentFrequencies(found, counts.double(), count)
 
     def to(self, device: torch.device | str) -> DocumentFrequencies:
