@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from pixward.boxes import Boxes
 from pixward.data.false_boxes import lesson
 from pixward.data.tokens import END, BoxTokens
+from pixward.image import resize_to
 from pixward.metrics.vision import coco_map
-from pixward.predict.task import Source
+from pixward.predict.draw_boxes import boxes_said, draw_boxes
+from pixward.predict.task import Shown, Source
 from pixward.rewards.vision import RECALL, DetectionOutcome, DetectionSettings, detection_outcome
 from pixward.train.task import RewardTask
 from pixward.types import Decoding, Samples, Scores
@@ -180,6 +182,18 @@ class DetectTask:
         """See :func:`evaluate`."""
         return evaluate(policy, self.reward, source, count, decoding)
 
+    def show(self, policy: nn.Module, image: Tensor, decoding: Decoding | None = None) -> Shown:
+        """The boxes that ``policy`` sees in ``image`` ``(3, H, W)``, any size, drawn on it.
+
+        ``said["boxes"]`` has ``label``, ``score`` (the confidence) and ``box`` in pixels, ``x0 y0 x1 y1``; the surest
+        first.
+        """
+        side = policy.settings.image  # type: ignore[union-attr]
+        small = resize_to(image[None], (side, side)).clamp(0, 1).to(next(policy.parameters()).device)  # type: ignore[arg-type]
+        found = detect(policy, self.kind, small, decoding).to("cpu")
+        said = boxes_said(found, self.names, (image.shape[2], image.shape[1]))
+        return Shown(draw_boxes(image, said, self.names), {"task": self.name, "boxes": said})
+
     def describe(self) -> dict[str, Any]:
         """Names and sizes."""
         return {"task": self.name, "names": list(self.names), "boxes": self.boxes, "steps": self.steps}
@@ -252,9 +266,11 @@ def evaluate(
 def _joined(parts: list[Boxes]) -> Boxes:
     """Batches of one width, one after the other."""
     scores = [part.scores for part in parts if part.scores is not None]
+    crowds = [part.crowd for part in parts if part.crowd is not None]
     return Boxes(
         torch.cat([part.boxes for part in parts]),
         torch.cat([part.labels for part in parts]),
         torch.cat([part.valid for part in parts]),
         torch.cat(scores) if scores else None,
+        torch.cat(crowds) if crowds else None,
     )
