@@ -1,9 +1,13 @@
 """A task of tokens on made-up scenes: likelihood first, then the reward, and the control that the reward must beat.
 
     OMP_NUM_THREADS=1 python recipes/predict.py --phase encoder --out runs/predict
+    OMP_NUM_THREADS=1 python recipes/predict.py --phase codes --out runs/predict
     OMP_NUM_THREADS=1 python recipes/predict.py --task detect --phase mle --out runs/predict
     OMP_NUM_THREADS=1 python recipes/predict.py --task detect --phase reward --out runs/predict --name recall-0
     OMP_NUM_THREADS=1 python recipes/predict.py --task detect --phase more --out runs/predict --name more-0
+
+``codes`` trains the VQ-VAE that ``--task panoptic`` speaks in (4,000 steps), writes OUT/panoptic/codes.safetensors and,
+beside it, the ceiling that its policies have; codes that are there already are only measured.
 
 A phase that stops, by --minutes or by a kill, goes on with the same command. ``more`` is the control: further steps of
 likelihood from the same weights as the reward phase starts from. Scenes are 64 pixels wide with 1 to 6 objects of 12
@@ -20,9 +24,14 @@ from pathlib import Path
 
 import torch
 
+from pixward.boxes import Segments
 from pixward.data.synth import Scenes, SceneSettings
+from pixward.errors import PixwardError
+from pixward.files import save_atomic
+from pixward.policies.vqvae import PanopticCodes, VqSettings, load_codes, save_codes, train_codes
 from pixward.predict.detect import DetectTask
 from pixward.predict.encoder import pretrain_encoder
+from pixward.predict.panoptic import PanopticTask, ceiling
 from pixward.predict.phases import Phase, begun, run_phase
 from pixward.predict.task import PredictTask, new_policy
 from pixward.predict.weights import save_policy
@@ -34,9 +43,15 @@ from pixward.train.workers import Workers
 
 def task_for(options: argparse.Namespace) -> PredictTask:
     names = SceneSettings().classes
+    if options.task == "panoptic":
+        place = codes_in(options.out)
+        if not place.exists():
+            raise PixwardError(f"there is no {place}: run --phase codes first")
+        cost = 0.3 if options.false_cost is None else options.false_cost
+        return PanopticTask(load_codes(place), SceneSettings().labels, cost, "bf16")
     # The classes of scenes are equally frequent, so mAP's weights only matter for data of one's own.
     weights = class_weights([1] * len(names)) if options.reward == "map" else None
-    reward = DetectionSettings(false_positive_cost=options.false_cost, class_weights=weights)
+    reward = DetectionSettings(false_positive_cost=options.false_cost or 0.0, class_weights=weights)
     return DetectTask(names, settings=reward, confidence=options.confidence)
 
 
@@ -84,10 +99,41 @@ def train_encoder(options: argparse.Namespace, task: PredictTask, place: Path) -
     save_policy(place, policy, task)
 
 
+def codes_in(out: Path) -> Path:
+    return out / "panoptic" / "codes.safetensors"
+
+
+def learn_codes(options: argparse.Namespace) -> None:
+    """Train the codes of panoptic maps unless they are there, and write what a policy could reach with them."""
+    place, scene = codes_in(options.out), SceneSettings()
+    if not place.exists():
+        torch.manual_seed(options.seed)
+        shape = VqSettings(len(scene.labels), len(scene.classes), objects=scene.objects[1], codes=256, width=48)
+        codes, scenes, batch = PanopticCodes(shape), Scenes(seed=options.seed + 200), options.batch or 16
+
+        def maps(index: int) -> Segments:
+            return scenes.batch(range(index * batch, (index + 1) * batch)).segments
+
+        sums: dict[str, float] = {}
+        for step, line in enumerate(train_codes(codes, maps, options.steps or 4_000, precision=torch.bfloat16), 1):
+            sums = {name: sums.get(name, 0.0) + value for name, value in line.items()}
+            if step % 25 == 0:
+                print(json.dumps({"step": step, **{k: round(v / 25, 4) for k, v in sums.items()}}), flush=True)
+                sums = {}
+        place.parent.mkdir(parents=True, exist_ok=True)
+        save_codes(place, codes)
+    reached = ceiling(load_codes(place), Scenes(seed=0, split="held-out"), options.held_out, "bf16")
+    figures = {"scenes": options.held_out, **{name: round(value, 4) for name, value in reached.items()}}
+    save_atomic(
+        place.with_suffix(".json"), lambda part: part.write_text(json.dumps(figures, indent=1) + "\n"), force=True
+    )
+    print(json.dumps(figures), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", choices=["detect"], default="detect")
-    parser.add_argument("--phase", choices=["encoder", "mle", "reward", "more"], required=True)
+    parser.add_argument("--task", choices=["detect", "panoptic"], default="detect")
+    parser.add_argument("--phase", choices=["encoder", "codes", "mle", "reward", "more"], required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/predict"))
     parser.add_argument("--name", help="the phase's folder in OUT/TASK; its own name if not given")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop at the first checkpoint after these")
@@ -100,12 +146,15 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--held-out", type=int, default=200, help="scenes of each evaluation")
     parser.add_argument("--reward", choices=["recall", "map"], default="recall", help="of detection")
-    parser.add_argument("--false-cost", type=float, default=0.0, help="of detection")
+    parser.add_argument("--false-cost", type=float, help="of a wrong box (0) or segment (0.3)")
     parser.add_argument("--confidence", type=float, default=0.3, help="of detection")
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--estimator", choices=["leave_one_out", "one_sample", "group"], default="leave_one_out")
     parser.add_argument("--kl", type=float, default=0.0)
     options = parser.parse_args()
+    if options.phase == "codes":
+        learn_codes(options)
+        return
     task = task_for(options)
     encoder = options.out / "encoder" / "policy.safetensors"
     if options.phase == "encoder":

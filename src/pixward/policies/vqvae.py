@@ -85,13 +85,15 @@ class PanopticCodes(nn.Module):
         """
         return self._nearest(self.down(self.one_hot(segments))).flatten(1) + 1
 
-    def decode(self, tokens: Tensor) -> Segments:
+    def decode(self, tokens: Tensor, size: tuple[int, int] | None = None) -> Segments:
         """The maps that ``tokens`` ``(B, length)`` tell of; any tokens will do, the end counts as code 0.
 
-        Every pixel belongs to a segment or to none, and every segment has one class; see :meth:`settle`.
+        Every pixel belongs to a segment or to none, and every segment has one class; see :meth:`settle`. With ``size``
+        (height, width) logits are stretched to it first, so that outlines stay smooth.
         """
         codes = self.dictionary[(tokens - 1).clamp(0, self.settings.codes - 1)]
-        return self.settle(self._paint(codes.unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2)))
+        logits = self._paint(codes.unflatten(1, (self.side, self.side)).permute(0, 3, 1, 2)).float()
+        return self.settle(logits if size is None else F.interpolate(logits, size, mode="bilinear"))
 
     def forward(self, segments: Segments, quantised: bool = True) -> tuple[Tensor, Tensor, Tensor]:
         """What training minimises: cross-entropies of class and instance, and the dictionary's loss; scalars.
