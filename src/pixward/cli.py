@@ -25,6 +25,7 @@ from pixward.commands import (
     pixel_restore,
     pixel_saliency,
     render,
+    reward,
     sliders,
     train_edit,
     train_pixel,
@@ -51,6 +52,7 @@ app.add_typer(pixel, name="pixel")
 app.command("match")(match.command)
 app.command("render")(render.command)
 app.command("sliders")(sliders.command)
+app.command("reward")(reward.command)
 train.command("edit")(train_edit.command)
 train.command("pixel")(train_pixel.command)
 bench.command("edit")(bench_edit.command)

@@ -177,8 +177,20 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         PixwardError: it is missing, unreadable or something else.
     """
+    data = parse_json(path)
+    if not isinstance(data, dict):
+        raise PixwardError(f'{path} is not in COCO\'s format: expected {{"images": [...], "annotations": [...]}}')
+    return data
+
+
+def parse_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        PixwardError: it is missing, unreadable or no JSON.
+    """
     try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise PixwardError(f"cannot read {path}: {error.strerror or error}") from None
     except json.JSONDecodeError as error:
@@ -187,9 +199,6 @@ def read_json(path: Path) -> dict[str, Any]:
         ) from None
     except (ValueError, RecursionError) as error:
         raise PixwardError(f"{path} is not a JSON file: {error}") from None
-    if not isinstance(data, dict):
-        raise PixwardError(f'{path} is not in COCO\'s format: expected {{"images": [...], "annotations": [...]}}')
-    return data
 
 
 def get(entry: Mapping[str, Any], key: str, name: str) -> Any:
