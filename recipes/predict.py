@@ -29,6 +29,7 @@ from pixward.data.synth import Scenes, SceneSettings
 from pixward.errors import PixwardError
 from pixward.files import save_atomic
 from pixward.policies.vqvae import PanopticCodes, VqSettings, load_codes, save_codes, train_codes
+from pixward.predict.caption import CaptionTask
 from pixward.predict.detect import DetectTask
 from pixward.predict.encoder import pretrain_encoder
 from pixward.predict.panoptic import PanopticTask, ceiling
@@ -49,6 +50,9 @@ def task_for(options: argparse.Namespace) -> PredictTask:
             raise PixwardError(f"there is no {place}: run --phase codes first")
         cost = 0.3 if options.false_cost is None else options.false_cost
         return PanopticTask(load_codes(place), SceneSettings().labels, cost, "bf16")
+    if options.task == "caption":
+        # Every phase reads the same scenes, and so has the same words.
+        return CaptionTask.of(Scenes(seed=0))
     # The classes of scenes are equally frequent, so mAP's weights only matter for data of one's own.
     weights = class_weights([1] * len(names)) if options.reward == "map" else None
     reward = DetectionSettings(false_positive_cost=options.false_cost or 0.0, class_weights=weights)
@@ -124,15 +128,17 @@ def learn_codes(options: argparse.Namespace) -> None:
         save_codes(place, codes)
     reached = ceiling(load_codes(place), Scenes(seed=0, split="held-out"), options.held_out, "bf16")
     figures = {"scenes": options.held_out, **{name: round(value, 4) for name, value in reached.items()}}
-    save_atomic(
-        place.with_suffix(".json"), lambda part: part.write_text(json.dumps(figures, indent=1) + "\n"), force=True
-    )
+
+    def write(part: Path) -> None:
+        part.write_text(json.dumps(figures, indent=1) + "\n")
+
+    save_atomic(place.with_suffix(".json"), write, force=True)
     print(json.dumps(figures), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", choices=["detect", "panoptic"], default="detect")
+    parser.add_argument("--task", choices=["detect", "panoptic", "caption"], default="detect")
     parser.add_argument("--phase", choices=["encoder", "codes", "mle", "reward", "more"], required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/predict"))
     parser.add_argument("--name", help="the phase's folder in OUT/TASK; its own name if not given")

@@ -57,6 +57,7 @@ class SceneBatch:
         segments: panoptic map; segment ``k`` is object ``k - 1``, stuff comes behind the objects. ``N + 2`` columns.
         captions: five for each scene.
         visible: share of each object that is seen, ``(B, N)``, 0 for padding.
+        scenes: what they were, colours' names and all; none for pictures that nobody made up.
     """
 
     images: Tensor
@@ -64,6 +65,7 @@ class SceneBatch:
     segments: Segments
     captions: list[list[str]]
     visible: Tensor
+    scenes: tuple[Scene, ...] = ()
 
 
 class Scenes:
@@ -140,6 +142,7 @@ def collate(scenes: Sequence[Scene], settings: SceneSettings) -> SceneBatch:
         ),
         [list(scene.captions) for scene in scenes],
         torch.from_numpy(visible),
+        tuple(scenes),
     )
 
 
