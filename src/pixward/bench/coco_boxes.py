@@ -49,7 +49,7 @@ def read_box_files(predictions: Path, targets: Path) -> BoxFiles:
             raise PixwardError(f"{name} is of category {row['category_id']}, which the file does not list")
         (row["area"],) = numbers([entry.get("area", row["bbox"][2] * row["bbox"][3])], 1, f"{name}: area")
         truths.append(row | {"iscrowd": int(bool(entry.get("iscrowd", 0)))})
-    _note(outside, f"in {targets} stick out of their pictures and count as they are")
+    _note(outside, "stick out of their pictures")
     outside, strange, found = [], [], []
     for name, entry in read_results(predictions, annotations):
         row = _box(name, entry, annotations, outside)
@@ -57,7 +57,7 @@ def read_box_files(predictions: Path, targets: Path) -> BoxFiles:
         if row["category_id"] not in known:
             strange.append(f"{name} of category {row['category_id']}")
         found.append(row)
-    _note(outside, "stick out of their pictures and count as they are")
+    _note(outside, "stick out of their pictures")
     _note(strange, f"have a category that {targets} does not list: none of them is right")
     images = [{"id": number} for number in annotations.images]
     return BoxFiles(annotations, *read_coco({"images": images, "annotations": truths}, found))
@@ -115,5 +115,4 @@ def _box(name: str, entry: Mapping[str, Any], annotations: Annotations, outside:
 
 def _note(found: Sequence[str], what: str) -> None:
     if found:
-        count = "1 box" if len(found) == 1 else f"{len(found)} boxes"
-        warnings.warn(f"{count} {what}; the first is {found[0]}", stacklevel=2)
+        warnings.warn(f"boxes {what} ({len(found)}; the first: {found[0]})", stacklevel=3)

@@ -188,12 +188,12 @@ def score_captions(predictions: Path, targets: Path, frequencies: Path | None = 
     for number in said:
         if not any(tokenise(text) for text in references.get(number, ())):
             raise PixwardError(f"{targets} has no caption of image {number}, which {predictions} has one of")
-    left = len(annotations.images) - len(said)
-    if left:
-        _note(f"{left} of {len(annotations.images)} pictures of {targets} have no caption in {predictions}: not scored")
     known: dict[str, int] = {}
     target = _ids([references[number] for number in said], known)
     corpus = target if frequencies is None else _ids(list(read_references(frequencies)[1].values()), known, frequencies)
+    left = len(annotations.images) - len(said)
+    if left:
+        _note(f"{left} of {len(annotations.images)} pictures of {targets} have no caption in {predictions}: not scored")
     if len(corpus) == 1:
         _note(
             "the document frequencies come from one picture, so that every weight is ln 1 = 0 and so is the score: "
