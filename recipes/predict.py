@@ -30,6 +30,7 @@ from pixward.errors import PixwardError
 from pixward.files import save_atomic
 from pixward.policies.vqvae import PanopticCodes, VqSettings, load_codes, save_codes, train_codes
 from pixward.predict.caption import CaptionTask
+from pixward.predict.colour import ColourTask
 from pixward.predict.detect import DetectTask
 from pixward.predict.encoder import pretrain_encoder
 from pixward.predict.panoptic import PanopticTask, ceiling
@@ -51,8 +52,10 @@ def task_for(options: argparse.Namespace) -> PredictTask:
         cost = 0.3 if options.false_cost is None else options.false_cost
         return PanopticTask(load_codes(place), SceneSettings().labels, cost, "bf16")
     if options.task == "caption":
-        # Every phase reads the same scenes, and so has the same words.
+        # Every phase reads the same scenes, and so has the same words or colours.
         return CaptionTask.of(Scenes(seed=0))
+    if options.task == "colour":
+        return ColourTask.of(Scenes(seed=0))
     # The classes of scenes are equally frequent, so mAP's weights only matter for data of one's own.
     weights = class_weights([1] * len(names)) if options.reward == "map" else None
     reward = DetectionSettings(false_positive_cost=options.false_cost or 0.0, class_weights=weights)
@@ -138,7 +141,7 @@ def learn_codes(options: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", choices=["detect", "panoptic", "caption"], default="detect")
+    parser.add_argument("--task", choices=["detect", "panoptic", "colour", "caption"], default="detect")
     parser.add_argument("--phase", choices=["encoder", "codes", "mle", "reward", "more"], required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/predict"))
     parser.add_argument("--name", help="the phase's folder in OUT/TASK; its own name if not given")

@@ -124,8 +124,8 @@ class CaptionTask:
             return {"images": shown.images, "references": references(self.kind, shown.captions)}
 
         monitors: dict[str, Callable[[Samples, Batch], Tensor]] = {
-            "words": lambda samples, _: (samples.tokens != END).sum(2),
-            "repeated_words": lambda samples, _: repeated_words(samples.tokens),
+            "sampled_words": lambda samples, _: (samples.tokens != END).sum(2),
+            "sampled_repeated_words": lambda samples, _: repeated_words(samples.tokens),
         }
         return RewardTask(draw, [self.reward], (), monitors)
 

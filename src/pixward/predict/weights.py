@@ -12,6 +12,7 @@ from torch import Tensor
 from pixward.policies.sequence import SequencePolicy, SequenceSettings
 from pixward.policies.weights import load_weights, save_weights
 from pixward.predict.caption import CaptionTask
+from pixward.predict.colour import ColourTask
 from pixward.predict.detect import DetectTask
 from pixward.predict.panoptic import PanopticTask
 from pixward.predict.task import PredictTask
@@ -79,6 +80,8 @@ def task_of(description: dict[str, Any], tensors: dict[str, Tensor] | None = Non
         return PanopticTask.of(description, tensors or {})
     if description["task"] == "caption":
         return CaptionTask.from_description(description)
+    if description["task"] == "colour":
+        return ColourTask.from_description(description)
     raise KeyError(description["task"])
 
 
