@@ -16,6 +16,7 @@ import typer
 from pixward import __version__
 from pixward.commands import (
     bench_edit,
+    bench_predict,
     match,
     pixel_actions,
     pixel_colour,
@@ -24,11 +25,13 @@ from pixward.commands import (
     pixel_import,
     pixel_restore,
     pixel_saliency,
+    predict,
     render,
     reward,
     sliders,
     train_edit,
     train_pixel,
+    train_predict,
 )
 from pixward.errors import PixwardError
 
@@ -52,10 +55,13 @@ app.add_typer(pixel, name="pixel")
 app.command("match")(match.command)
 app.command("render")(render.command)
 app.command("sliders")(sliders.command)
+app.command("predict")(predict.command)
 app.command("reward")(reward.command)
 train.command("edit")(train_edit.command)
 train.command("pixel")(train_pixel.command)
+train.command("predict")(train_predict.command)
 bench.command("edit")(bench_edit.command)
+bench.command("predict")(bench_predict.command)
 pixel.command("import")(pixel_import.command)
 pixel.command("export")(pixel_export.command)
 pixel.command("denoise")(pixel_denoise.command)

@@ -5,6 +5,7 @@ Each phase has a folder with ``log.jsonl``, ``checkpoint.pt`` and ``policy.safet
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -79,8 +80,7 @@ def run_phase(
     task: PredictTask, policy: SequencePolicy, phase: Phase, source: Source, held_out: Source, workers: Workers
 ) -> Iterator[dict[str, float]]:
     """Train ``policy`` in place; yields a line of figures after each checkpoint, its weights being written."""
-    resume = (phase.folder / "checkpoint.pt").exists()
-    run = Run(phase.folder, resume=resume) if workers.first else None
+    run = Run(phase.folder, resume=True) if workers.first else None
 
     def measure(_: int) -> dict[str, float]:
         return task.evaluate(policy, held_out, phase.held_out)
@@ -92,9 +92,10 @@ def run_phase(
         lessons = task.lessons(source, phase.batch, phase.seed)
         lines = likelihood(policy, lessons, phase.likelihood, run, workers, measure)
     began = time.monotonic()
-    for line in lines:
-        if workers.first:
-            save_policy(phase.folder / "policy.safetensors", policy, task)
-        yield line
-        if workers.share(time.monotonic() - began > 60 * phase.minutes):
-            return
+    with run or contextlib.nullcontext():
+        for line in lines:
+            if workers.first:
+                save_policy(phase.folder / "policy.safetensors", policy, task)
+            yield line
+            if workers.share(time.monotonic() - began > 60 * phase.minutes):
+                return
