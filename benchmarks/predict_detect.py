@@ -11,13 +11,14 @@ on the test scenes themselves, which favours them; the tuned policies get the mo
 from __future__ import annotations
 
 import argparse
+import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from predict_results import curve, policies, write
+from predict_results import Row, curve, family, plot, policies, together, write
 from torch import Tensor
 
 from pixward.boxes import Boxes
@@ -39,6 +40,10 @@ DECODINGS = {
     "top-p 0.4": Decoding(1, 0.4),
     "top-p 0.8": Decoding(1, 0.8),
 }
+NOTES = [
+    "`mle` is where all others start from; `more` is the control, the same number of further steps of likelihood.",
+    "Boxes are scored by the confidence token, by the probability of their class token, or not at all.",
+]
 SUPPRESSIONS = {"none": 1.0, "0.5": 0.5, "0.7": 0.7}
 
 
@@ -111,6 +116,55 @@ def sampled_reward(policy: SequencePolicy, task: DetectTask, shown: list[SceneBa
     return task.reward.outcome(said, {"boxes": joined([batch.boxes for batch in shown])}).reward.mean().item()
 
 
+def summary(measured: dict[str, dict[str, Any]]) -> list[Row]:
+    """One row for each family of seeds: AP with each score of the most probable answer, and what else tells."""
+    rows = []
+    for name in dict.fromkeys(family(name) for name in measured):
+        members = [parts for member, parts in measured.items() if family(member) == name]
+        figures = []
+        for parts in members:
+            plain = [
+                row for row in parts["rows"] if row["decoding"] == "most probable" and row["suppression"] == "none"
+            ]
+            by = {row["score"]: row for row in plain}
+            figures.append(
+                {
+                    "AP by confidence": by["confidence"]["ap"],
+                    "AP by class": by["class"]["ap"],
+                    "AP without score": by["none"]["ap"],
+                    "AR": by["none"]["ar"],
+                    "reward": by["none"]["reward"],
+                    "reward of samples": parts["sampled_reward"],
+                    "boxes": by["none"]["boxes"],
+                    "duplicates": by["none"]["duplicates"],
+                    "false boxes": by["none"]["false_boxes"],
+                }
+            )
+        rows.append({"policy": name, **together(figures, list(figures[0]))})
+    return rows
+
+
+def best_of_all(measured: dict[str, dict[str, Any]]) -> list[Row]:
+    """For each family and score, the decoding and suppression with the highest mean AP over its seeds."""
+    rows = []
+    for name in dict.fromkeys(family(name) for name in measured):
+        members = [parts["rows"] for member, parts in measured.items() if family(member) == name]
+        for score in ("confidence", "class", "none"):
+            ways = [(row["decoding"], row["suppression"]) for row in members[0] if row["score"] == score]
+            values = {
+                way: statistics.fmean(
+                    row["ap"]
+                    for rows_of in members
+                    for row in rows_of
+                    if (row["decoding"], row["suppression"], row["score"]) == (*way, score)
+                )
+                for way in ways
+            }
+            way = max(values, key=lambda key: values[key])
+            rows.append({"policy": name, "score": score, "AP": values[way], "decoding": way[0], "suppression": way[1]})
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs/predict"))
@@ -118,23 +172,36 @@ def main() -> None:
     options = parser.parse_args()
     held_out = Scenes(seed=0, split="held-out")
     shown = [held_out.batch(range(at, at + 100)) for at in range(FIRST, FIRST + options.scenes, 100)]
-    results: dict[str, Any] = {}
+    measured: dict[str, dict[str, Any]] = {}
     for name, file in policies(options.runs / "detect"):
         task = load_task(file)
         assert isinstance(task, DetectTask)
         policy = load_policy(file, task)
         control = name == "mle" or name.startswith("more")
         rows = measure(policy, task, shown, DECODINGS if control else ["most probable", "T 1"])
-        if control or name.startswith(("recall", "map")):
-            rows += measure(policy, task, shown, ["most probable"], all_boxes=True)
-        results[name] = {
-            "rows": rows,
-            "sampled_reward": sampled_reward(policy, task, shown),
-            "curve": curve(file.parent),
-        }
-        best = max(rows, key=lambda row: row["ap"])
-        print(name, {key: value for key, value in best.items()}, flush=True)
-        write(PLACE, results, f"python benchmarks/predict_detect.py --scenes {options.scenes}", options.scenes)
+        rows += measure(policy, task, shown, ["most probable"], all_boxes=True)
+        measured[name] = {"rows": rows, "sampled_reward": sampled_reward(policy, task, shown)}
+        print(name, max(rows, key=lambda row: row["ap"]), flush=True)
+    curves = {name: curve(file.parent) for name, file in policies(options.runs / "detect") if name != "mle"}
+    command = [
+        "python benchmarks/predict_runs.py --only detect",
+        f"python benchmarks/predict_detect.py --scenes {options.scenes}",
+    ]
+    parts = {
+        "rows": summary(measured),
+        "the_best_decoding_and_suppression_of_each": best_of_all(measured),
+        "notes": NOTES,
+        "measured": measured,
+        "curves": curves,
+    }
+    write(PLACE, command, parts)
+    main_runs = {name: lines for name, lines in curves.items() if family(name) in ("more", "recall", "map")}
+    plot(
+        PLACE.with_suffix(".png"),
+        "Detection",
+        main_runs,
+        ["ap_confidence", "ap_class", "ar", "greedy_reward", "reward"],
+    )
 
 
 if __name__ == "__main__":

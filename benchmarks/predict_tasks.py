@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from predict_results import From, curve, policies, write
+from predict_results import From, Row, curve, family, plot, policies, together, write
 
 from pixward.data.synth import Scenes
 from pixward.predict.weights import load_policy, load_task
@@ -29,6 +28,25 @@ DECODINGS = {
     "top-p 0.8": Decoding(1, 0.8),
 }
 
+CONTROL = "`mle` is where the others start from; `more` is the control, the same number of further steps of likelihood."
+NOTES = {"panoptic": [CONTROL], "caption": [CONTROL], "colour": [CONTROL]}
+PLOTTED = {
+    "panoptic": ["pq", "reward", "segments"],
+    "caption": ["cider_d", "reward", "words", "truth"],
+    "colour": ["colourfulness", "psnr", "delta_e"],
+}
+
+
+def summary(measured: dict[str, list[Row]]) -> list[Row]:
+    """One row for each family of seeds and decoding."""
+    rows = []
+    for name in dict.fromkeys(family(name) for name in measured):
+        members = [rows_of for member, rows_of in measured.items() if family(member) == name]
+        for at, row in enumerate(members[0]):
+            figures = [{key: value for key, value in member[at].items() if key != "decoding"} for member in members]
+            rows.append({"policy": name, "decoding": row["decoding"], **together(figures, list(figures[0]))})
+    return rows
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -37,20 +55,26 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=500)
     options = parser.parse_args()
     held_out = From(Scenes(seed=0, split="held-out"), FIRST)
-    results: dict[str, Any] = {}
+    measured: dict[str, list[Row]] = {}
     for name, file in policies(options.runs / options.task):
         task = load_task(file)
         policy = load_policy(file, task)
         control = name == "mle" or name.startswith("more")
-        rows = [
+        measured[name] = [
             {"decoding": label, **task.evaluate(policy, held_out, options.scenes, decoding)}
             for label, decoding in DECODINGS.items()
             if control or label in ("most probable", "T 1")
         ]
-        results[name] = {"rows": rows, "curve": curve(file.parent)}
-        print(name, rows[0], flush=True)
-        command = f"python benchmarks/predict_tasks.py {options.task} --scenes {options.scenes}"
-        write(Path(f"docs/results/predict_{options.task}.json"), results, command, options.scenes)
+        print(name, measured[name][0], flush=True)
+    curves = {name: curve(file.parent) for name, file in policies(options.runs / options.task) if name != "mle"}
+    command = [
+        f"python benchmarks/predict_runs.py --only {options.task}",
+        f"python benchmarks/predict_tasks.py {options.task} --scenes {options.scenes}",
+    ]
+    parts = {"rows": summary(measured), "notes": NOTES[options.task], "measured": measured, "curves": curves}
+    place = Path(f"docs/results/predict_{options.task}.json")
+    write(place, command, parts)
+    plot(place.with_suffix(".png"), options.task.capitalize(), curves, PLOTTED[options.task])
 
 
 if __name__ == "__main__":
