@@ -11,6 +11,8 @@ from pixward.boxes import Segments
 VOID = -1
 """The class of a pixel that belongs to nothing."""
 
+_FEW = 1000  # with larger numbers of objects it pays to number them anew: tables have a row for each
+
 
 def colours_to_ids(pixels: np.ndarray) -> np.ndarray:
     """COCO's PNG ``(H, W, 3)`` uint8 to segment ids ``(H, W)`` int64: ``R + 256 G + 65536 B``; 0 is void."""
@@ -60,31 +62,41 @@ def join_segments(classes: Tensor, objects: Tensor, things: Tensor, least: int =
         least: pixels; smaller segments become void.
     """
     things = things.to(classes.device)
-    if classes.is_floating_point():
-        scores, best = classes, classes.argmax(1)
-    else:
-        scores = torch.nn.functional.one_hot(classes.clamp_min(0), len(things)).movedim(3, 1).float()
-        best = classes
+    count, kinds = len(classes), len(things)
+    best = classes.argmax(1) if classes.is_floating_point() else classes
     thing = (best >= 0) & things[best.clamp_min(0)]
-    found, labels = [], []
-    for item in range(len(best)):
-        ids, row = torch.zeros_like(best[item]), []
-        owners = torch.where(thing[item], objects[item], 0)
-        parts = [(owners == k, None) for k in owners.unique().tolist() if k > 0]
-        parts += [(best[item] == c, c) for c in best[item][~thing[item]].unique().tolist() if c >= 0]
-        for mask, label in parts:
-            if int(mask.sum()) >= least:
-                if label is None:
-                    weight = scores[item][:, mask].sum(1).masked_fill(~things, -torch.inf)
-                    label = int(weight.argmax())
-                row.append(label)
-                ids[mask] = len(row)
-        found.append(ids)
-        labels.append(row)
-    width = max(1, *(len(row) for row in labels)) if labels else 1
-    padded = torch.tensor([row + [0] * (width - len(row)) for row in labels], device=best.device).view(-1, width)
-    valid = torch.tensor([[k < len(row) for k in range(width)] for row in labels], device=best.device).view(-1, width)
-    return Segments(torch.stack(found), padded.long(), valid)
+    # Each pixel's segment: 0 for none, then the objects, then the classes of stuff.
+    owners = torch.where(thing, objects, 0)
+    if owners.numel() and int(owners.amax()) > _FEW:
+        owners = torch.cat([owners.new_zeros(1), owners.flatten()]).unique(return_inverse=True)[1][1:].view_as(owners)
+    many = int(owners.amax()) if owners.numel() else 0
+    wanted = torch.where(thing | (best < 0), owners, many + 1 + best)
+    columns = many + 1 + kinds
+    index = (wanted + columns * torch.arange(count, device=best.device)[:, None, None]).flatten(1)
+    there = index.flatten().bincount(minlength=count * columns).view(count, columns) >= max(least, 1)
+    there[:, 0] = False
+    labels = torch.arange(columns, device=best.device).sub(many + 1).expand(count, -1).clone()
+    labels[:, 1 : many + 1] = _weightiest(classes, owners, things, many)
+    # Segments that are there move to the front.
+    width = max(1, int(there.sum(1).amax())) if count else 1
+    order = (~there).long().argsort(stable=True, dim=1)[:, :width]
+    valid = there.gather(1, order)
+    numbers = torch.where(there, there.long().cumsum(1), 0)
+    ids = numbers.flatten()[index].view_as(best)
+    return Segments(ids, torch.where(valid, labels.gather(1, order), 0), valid)
+
+
+def _weightiest(classes: Tensor, owners: Tensor, things: Tensor, many: int) -> Tensor:
+    """The thing with the largest sum of scores, or of pixels, in each object 1 ... ``many``: ``(B, many)``."""
+    count, kinds = len(classes), len(things)
+    if classes.is_floating_point():
+        own = owners.flatten(1)[:, None].expand(-1, kinds, -1)
+        weights = classes.new_zeros(count, kinds, many + 1).scatter_add_(2, own, classes.flatten(2)).transpose(1, 2)
+    else:
+        place = owners + (many + 1) * torch.arange(count, device=owners.device)[:, None, None]
+        pairs = (place * kinds + classes.clamp_min(0)).flatten()
+        weights = pairs.bincount(minlength=count * (many + 1) * kinds).view(count, many + 1, kinds).double()
+    return weights[:, 1:].masked_fill(~things, -torch.inf).argmax(2)
 
 
 def _look_up(values: Tensor, ids: Tensor, void: int) -> Tensor:

@@ -134,11 +134,16 @@ class PanopticCodes(nn.Module):
         return torch.cat(hot, 3).permute(0, 3, 1, 2).to(self.dictionary)
 
     def settle(self, logits: Tensor) -> Segments:
-        """Logits ``(B, 1 + classes + 1 + objects, H, W)`` to maps: one class for each object, by their sum."""
+        """Logits ``(B, 1 + classes + 1 + objects, H, W)`` to maps: one class for each object, by their sum.
+
+        Sums of log-probabilities would choose the same: they differ from these by what all classes of a pixel share.
+        """
         split = self.settings.classes + 1
-        classes, objects = logits[:, :split].log_softmax(1), logits[:, split:].argmax(1)
+        classes, objects = logits[:, :split], logits[:, split:].argmax(1)
         joined = join_segments(classes[:, 1:], objects, self._things())
-        return Segments(torch.where(classes.argmax(1) == 0, 0, joined.ids), joined.labels, joined.valid)
+        return Segments(
+            torch.where(classes[:, 0] >= classes[:, 1:].amax(1), 0, joined.ids), joined.labels, joined.valid
+        )
 
     def _things(self) -> Tensor:
         return torch.arange(self.settings.classes, device=self.dictionary.device) < self.settings.things
