@@ -15,11 +15,13 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor, nn
 
+from pixward.data.synth import Scene, Scenes
 from pixward.data.tokens import END, WordTokens, words
 from pixward.errors import PixwardError
 from pixward.image import from_tensor, resize_to, to_tensor
 from pixward.metrics.text import DocumentFrequencies, cider_d
 from pixward.predict.task import Shown, Source
+from pixward.predict.truth import facts
 from pixward.train.task import RewardTask
 from pixward.types import Decoding, Samples
 
@@ -117,17 +119,38 @@ class CaptionTask:
         return draw
 
     def rewarded(self, source: Source, batch: int) -> RewardTask:
-        """CIDEr-D; monitors of how long captions are and how much they repeat themselves."""
+        """CIDEr-D; monitors of how long captions are, how much they repeat themselves and how many are true.
+
+        Truth is known of made-up scenes only.
+        """
 
         def draw(index: int) -> Batch:
             shown = source.batch(range(index * batch, (index + 1) * batch))
-            return {"images": shown.images, "references": references(self.kind, shown.captions)}
+            told = references(self.kind, shown.captions)
+            return {"images": shown.images, "references": told, "scenes": shown.scenes}
 
         monitors: dict[str, Callable[[Samples, Batch], Tensor]] = {
             "sampled_words": lambda samples, _: (samples.tokens != END).sum(2),
             "sampled_repeated_words": lambda samples, _: repeated_words(samples.tokens),
         }
+        if isinstance(source, Scenes):
+            classes = source.settings.classes
+            monitors["sampled_truth"] = lambda samples, batch: self.truth(samples.tokens, batch["scenes"], classes)[
+                ..., 0
+            ]
         return RewardTask(draw, [self.reward], (), monitors)
+
+    def truth(self, tokens: Tensor, scenes: Sequence[Scene], classes: Sequence[str]) -> Tensor:
+        """Whether captions ``(B, K, L)`` are true, how many facts they tell and how many false ones: ``(B, K, 3)``.
+
+        True is a caption that tells a fact and no false one; see :func:`pixward.predict.truth.facts`.
+        """
+        told = [
+            [facts(text, scene, classes) for text in self.kind.decode(rows)]
+            for rows, scene in zip(tokens, scenes, strict=True)
+        ]
+        counts = torch.tensor(told, dtype=torch.float32)
+        return torch.cat([(counts[..., :1] > 0) & (counts[..., 1:] == 0), counts], 2)
 
     @torch.no_grad()
     def evaluate(
@@ -135,7 +158,9 @@ class CaptionTask:
     ) -> dict[str, float]:
         """CIDEr-D and what else tells good captions from bad, means over the first ``count`` pictures of ``source``.
 
-        ``reference_cider_d`` is what the first caption of each picture earns against the others.
+        ``reference_cider_d`` is what the first caption of each picture earns against the others. ``truth``, the share
+        of captions that tell facts and no false one, and their ``facts`` and ``false_facts`` are known of made-up
+        scenes only.
         """
         device = next(policy.parameters()).device
         policy.eval()
@@ -151,6 +176,9 @@ class CaptionTask:
                 "words": (tokens != END).sum(1).float(),
                 "repeated_words": repeated_words(tokens),
             }
+            if isinstance(source, Scenes):
+                known = self.truth(tokens[:, None], shown.scenes, source.settings.classes)[:, 0]
+                figures |= dict(zip(("truth", "facts", "false_facts"), known.unbind(1), strict=True))
             for name, values in figures.items():
                 sums[name] = sums.get(name, 0.0) + values.sum().item()
             said.append(tokens)

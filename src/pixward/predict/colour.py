@@ -116,8 +116,8 @@ class ColourTask:
         """Colourfulness and how far from the truth, over the first ``count`` pictures of ``source``.
 
         Means over pictures: ``colourfulness`` and ``true_colourfulness``, ``vivid`` and ``true_vivid`` (shares of
-        pixels), ``psnr`` (dB), ``delta_e`` (CIEDE2000), ``chroma_error``, ``accuracy`` (shares of cells that have the
-        palette's nearest colour). Over all cells together: ``frechet`` and ``hue_distance``, see
+        pixels), ``psnr`` (dB), ``delta_e`` (CIEDE2000), ``chroma_error``, ``right_cells`` (shares that have
+        the palette's nearest colour). Over all cells together: ``frechet`` and ``hue_distance``, see
         :func:`frechet_distance` and :func:`hue_histogram`; ``best_psnr`` is what the true tokens reach.
         """
         device = next(policy.parameters()).device
@@ -139,7 +139,7 @@ class ColourTask:
                 "best_psnr": psnr(self.kind.decode(right, grey), true),
                 "delta_e": delta_e(told, true),
                 "chroma_error": chroma_error(told, true),
-                "accuracy": (tokens == right).float().mean(1),
+                "right_cells": (tokens == right).float().mean(1),
             }
             for name, values in figures.items():
                 sums[name] = sums.get(name, 0.0) + values.double().sum().item()
