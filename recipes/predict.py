@@ -37,7 +37,7 @@ from pixward.predict.panoptic import PanopticTask, ceiling
 from pixward.predict.phases import Phase, begun, run_phase
 from pixward.predict.task import PredictTask, new_policy
 from pixward.predict.weights import save_policy
-from pixward.rewards.vision import DetectionSettings, class_weights
+from pixward.rewards.vision import DetectionSettings
 from pixward.train.likelihood import LikelihoodSettings
 from pixward.train.reinforce import ReinforceSettings
 from pixward.train.workers import Workers
@@ -56,10 +56,10 @@ def task_for(options: argparse.Namespace) -> PredictTask:
         return CaptionTask.of(Scenes(seed=0))
     if options.task == "colour":
         return ColourTask.of(Scenes(seed=0))
-    # The classes of scenes are equally frequent, so mAP's weights only matter for data of one's own.
-    weights = class_weights([1] * len(names)) if options.reward == "map" else None
-    reward = DetectionSettings(false_positive_cost=options.false_cost or 0.0, class_weights=weights)
-    return DetectTask(names, settings=reward, confidence=options.confidence)
+    reward = DetectionSettings(false_positive_cost=options.false_cost or 0.0, duplicate_cost=options.duplicate_cost)
+    # The paper rewards mAP by learning a confidence beside recall; the classes of scenes are equally frequent, so that
+    # its class weights are all 1.
+    return DetectTask(names, settings=reward, confidence=options.confidence if options.reward == "map" else 0.0)
 
 
 def phase_for(options: argparse.Namespace, folder: Path, encoder: Path) -> Phase:
@@ -154,9 +154,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--held-out", type=int, default=200, help="scenes of each evaluation")
-    parser.add_argument("--reward", choices=["recall", "map"], default="recall", help="of detection")
+    parser.add_argument(
+        "--reward", choices=["recall", "map"], default="recall", help="map has a confidence"
+    )
     parser.add_argument("--false-cost", type=float, help="of a wrong box (0) or segment (0.3)")
     parser.add_argument("--confidence", type=float, default=0.3, help="of detection")
+    parser.add_argument("--duplicate-cost", type=float, default=0.3, help="of detection")
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--estimator", choices=["leave_one_out", "one_sample", "group"], default="leave_one_out")
     parser.add_argument("--kl", type=float, default=0.0)
@@ -170,8 +173,8 @@ def main() -> None:
         train_encoder(options, task, encoder)
         return
     phase = phase_for(options, options.out / task.name / (options.name or options.phase), encoder)
-    # The control sees other scenes than the lessons before it.
-    source = Scenes(seed=options.seed + (1000 if options.phase == "more" else 0))
+    # What comes later sees other scenes than the lessons before it.
+    source = Scenes(seed=options.seed + {"mle": 0, "more": 1000, "reward": 2000}[options.phase])
     workers = Workers()
     policy = begun(task, phase, options.width)
     for line in run_phase(task, policy, phase, source, Scenes(seed=0, split="held-out"), workers):
