@@ -43,7 +43,8 @@ class CaptionReward:
     def __call__(self, tokens: Tensor, batch: Batch) -> Tensor:
         """``(B, K)``."""
         target = batch["references"].repeat_interleave(tokens.shape[1], 0)
-        return cider_d(tokens.flatten(0, 1), target, self.frequencies).view(tokens.shape[:2]).float()
+        frequencies = self.frequencies.to(tokens.device)
+        return cider_d(tokens.flatten(0, 1), target, frequencies).view(tokens.shape[:2]).float()
 
 
 @dataclass(frozen=True)
@@ -135,13 +136,11 @@ class CaptionTask:
         }
         if isinstance(source, Scenes):
             classes = source.settings.classes
-            monitors["sampled_truth"] = lambda samples, batch: self.truth(samples.tokens, batch["scenes"], classes)[
-                ..., 0
-            ]
+            monitors["sampled_truth"] = lambda samples, batch: self.truth(samples.tokens, batch["scenes"], classes)[0]
         return RewardTask(draw, [self.reward], (), monitors)
 
     def truth(self, tokens: Tensor, scenes: Sequence[Scene], classes: Sequence[str]) -> Tensor:
-        """Whether captions ``(B, K, L)`` are true, how many facts they tell and how many false ones: ``(B, K, 3)``.
+        """Whether captions ``(B, K, L)`` are true, how many facts they tell and how many false ones: ``(3, B, K)``.
 
         True is a caption that tells a fact and no false one; see :func:`pixward.predict.truth.facts`.
         """
@@ -149,8 +148,8 @@ class CaptionTask:
             [facts(text, scene, classes) for text in self.kind.decode(rows)]
             for rows, scene in zip(tokens, scenes, strict=True)
         ]
-        counts = torch.tensor(told, dtype=torch.float32)
-        return torch.cat([(counts[..., :1] > 0) & (counts[..., 1:] == 0), counts], 2)
+        told_of, false = torch.tensor(told, dtype=torch.float32).unbind(2)
+        return torch.stack([((told_of > 0) & (false == 0)).float(), told_of, false])
 
     @torch.no_grad()
     def evaluate(
@@ -177,8 +176,8 @@ class CaptionTask:
                 "repeated_words": repeated_words(tokens),
             }
             if isinstance(source, Scenes):
-                known = self.truth(tokens[:, None], shown.scenes, source.settings.classes)[:, 0]
-                figures |= dict(zip(("truth", "facts", "false_facts"), known.unbind(1), strict=True))
+                known = self.truth(tokens[:, None], shown.scenes, source.settings.classes)
+                figures |= dict(zip(("truth", "facts", "false_facts"), known, strict=True))
             for name, values in figures.items():
                 sums[name] = sums.get(name, 0.0) + values.sum().item()
             said.append(tokens)

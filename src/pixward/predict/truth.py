@@ -31,7 +31,8 @@ _STUFF = {
     "tiles": "on tiles|before a tiled wall",
     "boards": "on boards|before wooden boards",
 }
-_FILLERS = r"a picture of|an image with|a scene with|a group of|we see|there (?:is|are)|one of them|and|with|beside"  # no facts
+_FILLERS = "a picture of|an image with|a scene with|a group of|we see|there (?:is|are)|one of them|and|with|beside"
+"""What joins facts and is none."""
 _LOW, _HIGH = 0.36, 0.64
 """The middle of a picture, as shares of its side."""
 
