@@ -49,6 +49,12 @@ class Phase:
     held_out: int = 200
     minutes: float = float("inf")
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for an empty batch or evaluation."""
+        for name in ("batch", "held_out"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1 picture, got {getattr(self, name)}")
+
     @property
     def seed(self) -> int:
         """Of whichever trainer the phase has."""
