@@ -24,7 +24,7 @@ def colour_of(index: int) -> tuple[float, float, float]:
 def write(picture: Tensor, text: str, at: tuple[float, float], colour: Sequence[float] = (1, 1, 1)) -> Tensor:
     """``text`` on a dark plate in the picture ``(3, H, W)``, its middle near ``at`` (x, y in pixels), all of it inside.
 
-    The letters grow with the picture. Text that is wider than the picture is cut.
+    The letters, ``colour`` but lighter, grow with the picture. Text that is wider than the picture is cut.
     """
     height, width = picture.shape[1:]
     canvas = Image.fromarray(from_tensor(picture[None]))
@@ -36,7 +36,8 @@ def write(picture: Tensor, text: str, at: tuple[float, float], colour: Sequence[
     x = max(0, min(at[0] - wide / 2, width - wide))
     y = max(0, min(at[1] - high / 2, height - high))
     draw.rectangle((x, y, x + wide - 1, y + high - 1), fill=(24, 24, 24))
-    draw.text((x + pad - left, y + pad - top), text, font=font, fill=tuple(round(255 * value) for value in colour))
+    ink = tuple(round(255 * (0.6 * value + 0.4)) for value in colour)  # dark blue is hard to read on the plate
+    draw.text((x + pad - left, y + pad - top), text, font=font, fill=ink)
     return to_tensor(np.asarray(canvas))[0]
 
 

@@ -267,7 +267,7 @@ class PanopticTask:
         return self.codes.state_dict()
 
     @staticmethod
-    def of(description: dict[str, Any], tensors: dict[str, Tensor]) -> PanopticTask:
+    def from_description(description: dict[str, Any], tensors: dict[str, Tensor]) -> PanopticTask:
         """The inverse of :meth:`describe` and :meth:`tensors`; KeyError, TypeError or RuntimeError if they fit none."""
         codes = PanopticCodes(VqSettings(**description["codes"]))
         codes.load_state_dict(tensors)

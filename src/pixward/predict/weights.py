@@ -77,7 +77,7 @@ def task_of(description: dict[str, Any], tensors: dict[str, Tensor] | None = Non
     if description["task"] == "detect":
         return DetectTask(tuple(description["names"]), description["boxes"], description["steps"])
     if description["task"] == "panoptic":
-        return PanopticTask.of(description, tensors or {})
+        return PanopticTask.from_description(description, tensors or {})
     if description["task"] == "caption":
         return CaptionTask.from_description(description)
     if description["task"] == "colour":
