@@ -124,6 +124,8 @@ def _tell(row: Mapping[str, Any]) -> None:
             continue
         if isinstance(value, list) and all(isinstance(item, Mapping) for item in value):
             _table(name, value)
+        elif isinstance(value, list):
+            typer.echo(f"  {name}: {len(value)} rows, which --json tells")
         else:
             typer.echo(f"  {name}: {_word(value)}")
 

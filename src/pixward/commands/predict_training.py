@@ -171,13 +171,15 @@ def settled(job: PredictTraining) -> PredictTraining:
     if task is None:
         raise PixwardError("say what to train: --task detect, panoptic, colour or caption")
     phase = job.phase or known.get("phase") or "mle"
+    if job.reward is not None and (task, phase) != ("detect", "reward"):
+        raise PixwardError(f"--reward is for --task detect --phase reward, not for {task} with {phase}")
     usual: dict[str, Any] = {
         "task": task,
         "phase": phase,
         "steps": STEPS[phase],
         "batch": BATCHES[phase],
         "rate": RATES[phase],
-        "reward": "recall",
+        "reward": "map" if (task, phase) == ("detect", "reward") else None,
         "mend": False,
         "held_out": 200,
         "seed": 0,
@@ -225,8 +227,9 @@ def _sources(job: PredictTraining, data: FolderData | None) -> tuple[Source, Sou
     """Pictures to learn from and to score."""
     if data is not None:
         return data.train, data.held_out
-    # The control sees other scenes than the lessons before it.
-    return Scenes(seed=_of(job.seed) + (1000 if job.phase == "more" else 0)), Scenes(seed=0, split="held-out")
+    # What comes later sees other scenes than the lessons before it.
+    first = {"mle": 0, "more": 1000, "reward": 2000}[str(job.phase)]
+    return Scenes(seed=_of(job.seed) + first), Scenes(seed=0, split="held-out")
 
 
 def _task(
@@ -246,9 +249,7 @@ def _task(
             raise PixwardError(f"{start} is for the task {known.name}, not for {name}: give weights of {name}")
         if data is not None:
             check_names(known, data, str(start))
-        return with_reward(known, "map" if job.reward == "map" else "recall", data)
-    if job.reward == "map":
-        raise PixwardError("--reward is for the phase reward: give --phase reward with it")
+        return with_reward(known, "recall" if job.reward == "recall" else "map", data)
     if name != "panoptic":
         return task_named(name, data)
     place = job.out / "codes.safetensors"

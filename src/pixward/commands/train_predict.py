@@ -69,7 +69,10 @@ def command(
     rate: Annotated[
         float | None, typer.Option(metavar="R", min=0, help="Learning rate. Default: 7e-4, later 1e-4.")
     ] = None,
-    reward: Annotated[Reward | None, typer.Option(help="Of detect, in the phase reward. Default: recall.")] = None,
+    reward: Annotated[
+        Reward | None,
+        typer.Option(help="Of detect: recall for found boxes; map (default) also learns how sure to be of each."),
+    ] = None,
     data: Data = None,
     images: Images = None,
     mend: Mend = False,

@@ -14,11 +14,12 @@ from pixward.data.synth import Scenes
 from pixward.errors import PixwardError
 from pixward.policies.vqvae import PanopticCodes, VqSettings, train_codes
 from pixward.predict.caption import CaptionTask
+from pixward.predict.colour import ColourTask
 from pixward.predict.detect import DetectTask
 from pixward.predict.folders import MOST, FolderData
 from pixward.predict.panoptic import PanopticTask
 from pixward.predict.task import PredictTask, Source
-from pixward.rewards.vision import DetectionSettings, class_weights
+from pixward.rewards.vision import class_weights
 
 NAMES = ("detect", "panoptic", "colour", "caption")
 """All tasks."""
@@ -43,25 +44,29 @@ def task_named(name: str, data: FolderData | None = None, codes: PanopticCodes |
     if name == "panoptic":
         if codes is None:
             raise PixwardError("panoptic maps need codes to be told in: train them first")
-        return PanopticTask(codes, scene.labels if data is None else data.names)
+        return PanopticTask(codes, scene.labels if data is None else data.names, precision="bf16")
+    # Every phase reads the same scenes, and so has the same words or colours.
+    source: Source = Scenes(seed=0) if data is None else data.train
     if name == "caption":
-        return CaptionTask.of(Scenes(seed=0)) if data is None else CaptionTask.of(data.train, len(data.train))
+        return CaptionTask.of(source, 2_000 if data is None else len(data.train))
+    if name == "colour":
+        return ColourTask.of(source, 300 if data is None else min(300, len(data.train)))
     raise PixwardError(f"there is no task {name}: there are {', '.join(NAMES)}")
 
 
 def with_reward(task: PredictTask, reward: DetectionRewardName, data: FolderData | None = None) -> PredictTask:
-    """``task`` with the reward of that name: for mAP, found boxes of rare classes are worth more.
+    """``task`` with the reward of that name, which matters to detection only; the others have one.
 
-    Raises:
-        PixwardError: a choice of rewards for a task that has one only.
+    ``recall`` pays for found boxes. ``map`` also teaches the confidence how well each box fits, as the paper does for
+    mean average precision, and pays more for rare classes.
     """
-    if reward == "recall":
-        return task
     if not isinstance(task, DetectTask):
-        raise PixwardError(f"--reward {reward} is for detect: {task.name} has one reward only")
-    # The classes of scenes are equally frequent.
-    counts = [1] * len(task.names) if data is None else list(data.counts)
-    return replace(task, settings=DetectionSettings(class_weights=class_weights(counts)))
+        return task
+    if reward == "recall":
+        return replace(task, confidence=0.0)
+    # The classes of scenes are equally frequent, so that their weights are all 1.
+    weights = None if data is None else class_weights(data.counts)
+    return replace(task, settings=replace(task.settings, class_weights=weights))
 
 
 def check_names(task: PredictTask, data: FolderData, where: str) -> None:
