@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,7 @@ seeds = st.integers(0, 2**31 - 1)
 def parity() -> ModuleType:
     """The benchmark, for its detector and its way from maps to torchmetrics."""
     path = Path(__file__).resolve().parents[2] / "benchmarks" / "predict_parity.py"
+    sys.path.insert(0, str(path.parent))  # scripts that import one another
     spec = importlib.util.spec_from_file_location("predict_parity", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
