@@ -20,6 +20,7 @@ from threading import Lock
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = (0, 1, 2)
+RATE = ("--rate", "3e-4")  # of all rewards; the study "rates" says why
 
 
 @dataclass(frozen=True)
@@ -49,23 +50,46 @@ def seeds(planned: Planned, count: int = 3) -> list[Planned]:
     ]
 
 
-def plan() -> list[Planned]:
-    """Every run, in order; a phase of likelihood stands before what begins from it."""
-    runs = []
-    for task, schooling, tuning, more in TASKS:
-        runs.append(Planned(task, "mle", "mle", schooling))
-        runs += seeds(Planned(task, "reward", "reward", tuning, more))
-        runs += seeds(Planned(task, "more", "more", tuning))
-    return runs + [planned for study in STUDIES for planned in study]
-
-
-TASKS = (
-    ("caption", 4_000, 500, ("--rate", "1e-4")),
-    ("colour", 2_500, 300, ("--rate", "1e-4")),
-    ("panoptic", 4_000, 400, ("--rate", "1e-4")),
-    ("detect", 6_000, 600, ("--rate", "1e-4")),
-)
-STUDIES: tuple[list[Planned], ...] = ()
+ORDER = ("mle", "rates", "detect", "caption", "panoptic", "colour", "hacking", "studies")
+RUNS = {
+    "mle": [
+        Planned("detect", "mle", "mle", 6_000),
+        Planned("caption", "mle", "mle", 3_000),
+        Planned("panoptic", "mle", "mle", 2_500),
+        Planned("colour", "mle", "mle", 2_000),
+    ],
+    "rates": [
+        Planned("detect", "reward", f"rate-{rate}", 200, ("--rate", rate, "--every", "50"))
+        for rate in ("3e-4", "1e-4", "1e-3", "3e-5", "3e-3")
+    ],
+    "detect": [
+        *seeds(Planned("detect", "reward", "map", 500, ("--reward", "map", *RATE))),
+        *seeds(Planned("detect", "more", "more", 500)),
+        *seeds(Planned("detect", "reward", "recall", 500, RATE)),
+    ],
+    "caption": [
+        *seeds(Planned("caption", "reward", "cider", 400, RATE)),
+        *seeds(Planned("caption", "more", "more", 400)),
+    ],
+    "panoptic": [
+        *seeds(Planned("panoptic", "reward", "panoptic", 250, RATE)),
+        *seeds(Planned("panoptic", "more", "more", 250)),
+    ],
+    "colour": [
+        *seeds(Planned("colour", "reward", "colourful", 250, RATE)),
+        *seeds(Planned("colour", "more", "more", 250)),
+    ],
+    "hacking": [
+        Planned("detect", "reward", "unpunished-0", 300, ("--duplicate-cost", "0", *RATE)),
+        Planned("colour", "reward", "held-0", 250, ("--kl", "0.03", *RATE)),
+    ],
+    "studies": [
+        Planned("detect", "reward", "false_cost-0", 500, ("--reward", "map", "--false-cost", "0.3", *RATE)),
+        Planned("detect", "reward", "one_sample-0", 500, ("--reward", "map", "--estimator", "one_sample", *RATE)),
+        Planned("detect", "reward", "false_cost-1", 500, ("--reward", "map", "--false-cost", "0.3", "--seed", "1", *RATE)),
+        Planned("detect", "reward", "one_sample-1", 500, ("--reward", "map", "--estimator", "one_sample", "--seed", "1", *RATE)),
+    ],
+}  # fmt: skip
 
 
 def finished(planned: Planned, out: Path) -> bool:
@@ -76,7 +100,8 @@ def finished(planned: Planned, out: Path) -> bool:
 
 def ready(planned: Planned, out: Path) -> bool:
     """Whether what it begins from is there."""
-    return planned.phase == "mle" or finished(next(p for p in plan() if (p.task, p.name) == (planned.task, "mle")), out)
+    start = next(other for other in RUNS["mle"] if other.task == planned.task)
+    return planned.phase == "mle" or finished(start, out)
 
 
 def run(planned: Planned, out: Path) -> int:
@@ -108,9 +133,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/predict"))
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", action="append", help="a task; may be given more than once")
+    parser.add_argument(
+        "--part", action="append", choices=ORDER, help="a part of the plan; may be given more than once"
+    )
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    waiting = [planned for planned in plan() if not options.only or planned.task in options.only]
+    parts = [RUNS[part] for part in ORDER if not options.part or part in options.part]
+    waiting = [run for runs in parts for run in runs if not options.only or run.task in options.only]
     lock = Lock()
     with ThreadPoolExecutor(options.jobs) as pool:
         for done in [pool.submit(work, waiting, options.out, lock) for _ in range(options.jobs)]:
