@@ -59,8 +59,8 @@ RUNS = {
         Planned("colour", "mle", "mle", 2_000),
     ],
     "rates": [
-        Planned("detect", "reward", f"rate-{rate}", 200, ("--rate", rate, "--every", "50"))
-        for rate in ("3e-4", "1e-4", "1e-3", "3e-5", "3e-3")
+        Planned("detect", "reward", f"rate_{rate}-0", 200, ("--rate", rate, "--every", "50"))
+        for rate in ("0.0003", "0.0001", "0.001", "0.00003", "0.003")
     ],
     "detect": [
         *seeds(Planned("detect", "reward", "map", 500, ("--reward", "map", *RATE))),
@@ -84,12 +84,14 @@ RUNS = {
         Planned("colour", "reward", "held-0", 250, ("--kl", "0.03", *RATE)),
     ],
     "studies": [
-        Planned("detect", "reward", "false_cost-0", 500, ("--reward", "map", "--false-cost", "0.3", *RATE)),
-        Planned("detect", "reward", "one_sample-0", 500, ("--reward", "map", "--estimator", "one_sample", *RATE)),
-        Planned("detect", "reward", "false_cost-1", 500, ("--reward", "map", "--false-cost", "0.3", "--seed", "1", *RATE)),
-        Planned("detect", "reward", "one_sample-1", 500, ("--reward", "map", "--estimator", "one_sample", "--seed", "1", *RATE)),
+        Planned("detect", "reward", f"{name}-{seed}", 500, ("--reward", "map", *more, "--seed", str(seed), *RATE))
+        for seed in SEEDS[:2]
+        for name, more in {
+            "false_cost": ("--false-cost", "0.3"),
+            "one_sample": ("--estimator", "one_sample"),
+        }.items()
     ],
-}  # fmt: skip
+}
 
 
 def finished(planned: Planned, out: Path) -> bool:
