@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from pixward.errors import PixwardError
@@ -110,3 +111,14 @@ def scores(logits: Tensor, tokens: Tensor, mask: Tensor, allowed: Tensor | None,
     # p log p is 0 where p is 0; filling first keeps the gradient finite there.
     entropy = -(table.exp() * table.masked_fill(table.isneginf(), 0)).sum(-1)
     return Scores(chosen, entropy.masked_fill(~mask, 0), table, mask)
+
+
+def lengthened(scores: Scores, length: int, end: int) -> Scores:
+    """``scores`` of sequences that were cut after the longest, as of sequences of ``length``: ``end`` is sure there."""
+    more = length - scores.mask.shape[-1]
+    if not more:
+        return scores
+    table = F.pad(scores.table, (0, 0, 0, more), value=-torch.inf)
+    table[..., -more:, end] = 0
+    log_probs, entropy, mask = (F.pad(part, (0, more)) for part in (scores.log_probs, scores.entropy, scores.mask))
+    return Scores(log_probs, entropy, table, mask)

@@ -15,7 +15,16 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from pixward.policies.decoding import PLAIN, distribution, draw, mask_of, permitted, permitted_everywhere, scores
+from pixward.policies.decoding import (
+    PLAIN,
+    distribution,
+    draw,
+    lengthened,
+    mask_of,
+    permitted,
+    permitted_everywhere,
+    scores,
+)
 from pixward.policies.transformer import Cache, DecoderBlock, EncoderBlock, Keys, conv_stem
 from pixward.policies.weights import load_weights, save_weights
 from pixward.types import Decoding, Grammar, Samples, Scores
@@ -143,12 +152,15 @@ class SequencePolicy(nn.Module):
             PixwardError: the grammar forbids one of the tokens.
             ValueError: shapes that do not fit.
         """
-        logits = self(images, tokens)
         mask = mask_of(tokens, self.settings.end)
+        # Past the end of the longest sequence there is nothing to score, and every place costs the same.
+        told = max(1, int(mask.any(0).any(0).sum()))
+        short, mask = tokens[..., :told], mask[..., :told]
+        logits = self(images, short)
         allowed = None
         if self.grammar is not None:
-            allowed = permitted_everywhere(self.grammar, tokens.flatten(0, 1), mask.flatten(0, 1)).view(logits.shape)
-        return scores(logits, tokens, mask, allowed, decoding)
+            allowed = permitted_everywhere(self.grammar, short.flatten(0, 1), mask.flatten(0, 1)).view(logits.shape)
+        return lengthened(scores(logits, short, mask, allowed, decoding), tokens.shape[2], self.settings.end)
 
     @torch.no_grad()
     def sample(
@@ -166,12 +178,14 @@ class SequencePolicy(nn.Module):
         tokens = torch.full((batch * count, settings.length), settings.end, device=images.device)
         log_probs = torch.zeros(batch * count, settings.length, device=images.device)
         live = torch.ones(batch * count, dtype=torch.bool, device=images.device)
+        # The rows that the blocks compute, and how many of them share a picture's keys.
+        kept, shared = torch.arange(batch * count, device=images.device), count
         x = self.start.expand(batch, count, 1, -1)
         for step in range(settings.length):
             x = x + self.positions[step]
             for block, looked, cache in zip(self.decoder, memory, caches, strict=True):
                 x = block(x, looked, cache)
-            logits = self.head(self.decoded(x)).view(batch * count, -1)[live]
+            logits = self.head(self.decoded(x)).flatten(0, 2)[live[kept]]
             allowed = None if self.grammar is None else permitted(self.grammar, tokens[live, :step])
             table = distribution(logits, allowed, decoding)
             # Ended rows draw too: what a row gets must not hang on which others are still going.
@@ -182,7 +196,13 @@ class SequencePolicy(nn.Module):
             live = live & (tokens[:, step] != settings.end)
             if not live.any():
                 break
-            x = self.words(tokens[:, step]).view(batch, count, 1, -1)
+            if 2 * int(live.sum()) <= len(kept):
+                # Half of the work would be for sequences that have ended: go on with the others alone.
+                going = live[kept].nonzero()[:, 0]
+                memory = [(keys[going // shared], values[going // shared]) for keys, values in memory]
+                caches = [cache.select(going) for cache in caches]
+                kept, shared = kept[going], 1
+            x = self.words(tokens[kept, step]).unflatten(0, (-1, shared))[:, :, None]
         shape = (batch, count, settings.length)
         return Samples(tokens.view(shape), log_probs.view(shape), mask_of(tokens, settings.end).view(shape))
 

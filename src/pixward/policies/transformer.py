@@ -38,6 +38,10 @@ class Cache:
         self.length += 1
         return self.keys[:, :, : self.length], self.values[:, :, : self.length]
 
+    def select(self, rows: Tensor) -> Cache:
+        """The sequences ``rows`` alone, by their indices."""
+        return Cache(self.keys[rows], self.values[rows], self.length)
+
 
 class Attention(nn.Module):
     """Multi-head attention without biases; keys are made apart from queries, so that they can be kept."""
