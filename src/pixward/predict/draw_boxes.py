@@ -48,7 +48,7 @@ def draw_boxes(image: Tensor, said: Sequence[Mapping[str, Any]], names: Sequence
     canvas = Image.fromarray(from_tensor(image[None].cpu()))
     draw = ImageDraw.Draw(canvas)
     shorter = min(canvas.size)
-    font = ImageFont.load_default(size=max(8, round(shorter / 30)))
+    font = ImageFont.load_default(size=max(9, round(shorter / 28)))
     line, rim = max(1, round(shorter / 200)), max(1, round(shorter / 600))
     colours = {name: _bytes(colour_of(index)) for index, name in enumerate(names)}
     for box in reversed(said):

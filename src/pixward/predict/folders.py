@@ -99,7 +99,8 @@ class FolderSource:
         if self.seed is None:
             return place
         if around != self._round[0]:
-            generator = torch.Generator().manual_seed((self.seed << 32) + around)
+            # torch looks at the lower 32 bits of a seed only.
+            generator = torch.Generator().manual_seed((1_000_003 * self.seed + around) % 2**32)
             self._round = around, torch.randperm(len(self.items), generator=generator)
         return int(self._round[1][place])
 
