@@ -9,7 +9,7 @@ here, with crowds, against pycocotools; CIDEr-D of each picture's first caption 
 map made of YOLOX-nano's boxes, painted over the true map moved by some pixels, against torchmetrics on 100 pictures of
 a third of the size. Each of them also by ``pixward reward`` on files in COCO's formats, which pycocotools reads itself.
 Differences above 1e-6 are an error. Times are seconds of CPU, so that a busy machine shows less: the median of five,
-or one where it is long. Needs the dev extra. About six minutes of one core. Writes ``predict_parity.json``.
+or one where it is long. Needs the dev extra. About two minutes of one core. Writes ``predict_parity.json``.
 """
 
 from __future__ import annotations
