@@ -28,7 +28,8 @@ def test_the_python_example_runs_as_it_stands(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "AGENTS.md", "docs/architecture.md", "docs/paper_index.md"]
+    "page",
+    ["README.md", "CONTRIBUTING.md", "AGENTS.md", "docs/architecture.md", "docs/paper_index.md", "docs/predict.md"],
 )
 def test_links_and_named_files_exist(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")

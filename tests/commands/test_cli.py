@@ -22,7 +22,10 @@ COMMANDS = [
     ("render",),
     ("sliders",),
     ("train", "edit"),
+    ("predict",),
+    ("train", "predict"),
     ("bench", "edit"),
+    ("bench", "predict"),
     ("pixel", "import"),
     ("pixel", "denoise"),
 ]

@@ -50,43 +50,47 @@ Images = Annotated[Path | None, typer.Option(metavar="DIR", help="The pictures o
 Mend = Annotated[bool, typer.Option("--mend", help="Leave out entries of --data that have faults, e.g. no picture.")]
 
 
+OptionalPhase = Annotated[
+    Phase | None,
+    typer.Option(
+        "--phase", help="mle: true answers (default); reward: what answers earn; more: mle from --start, the control."
+    ),
+]
+Start = Annotated[
+    str | None, typer.Option(metavar="WEIGHTS", help="Begin with these; mle takes the part that reads pictures only.")
+]
+Batch = Annotated[int | None, typer.Option(metavar="N", min=2, help="Pictures of each. Default: 32, with rewards 16.")]
+Rate = Annotated[float | None, typer.Option(metavar="R", min=0, help="Learning rate. Default: 7e-4, later 1e-4.")]
+OptionalReward = Annotated[
+    Reward | None,
+    typer.Option(
+        "--reward", help="Of detect: recall for found boxes; map (default) also learns how sure to be of each."
+    ),
+]
+HeldOut = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Held-out pictures of each evaluation. Default: 200.")
+]
+Seed = Annotated[int | None, typer.Option(metavar="N", min=0, help="Fixes weights, pictures and samples. Default: 0.")]
+
+
 def command(
     task: OptionalTask = None,
-    phase: Annotated[
-        Phase | None,
-        typer.Option(
-            help="mle: true answers (default); reward: what answers earn; more: mle from --start, the control."
-        ),
-    ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(metavar="WEIGHTS", help="Begin with these; mle takes the part that reads pictures only."),
-    ] = None,
+    phase: OptionalPhase = None,
+    start: Start = None,
     steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="Updates. Default: 8000, later 600.")] = None,
-    batch: Annotated[
-        int | None, typer.Option(metavar="N", min=2, help="Pictures of each. Default: 32, with rewards 16.")
-    ] = None,
-    rate: Annotated[
-        float | None, typer.Option(metavar="R", min=0, help="Learning rate. Default: 7e-4, later 1e-4.")
-    ] = None,
-    reward: Annotated[
-        Reward | None,
-        typer.Option(help="Of detect: recall for found boxes; map (default) also learns how sure to be of each."),
-    ] = None,
+    batch: Batch = None,
+    rate: Rate = None,
+    reward: OptionalReward = None,
     data: Data = None,
     images: Images = None,
     mend: Mend = False,
-    held_out: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Held-out pictures of each evaluation. Default: 200.")
-    ] = None,
+    held_out: HeldOut = None,
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run: log, checkpoint, weights.")] = Path(
         "pixward-run"
     ),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN; needs nothing else.")] = False,
     device: Annotated[str, typer.Option(metavar="D", help="cpu, cuda, ...")] = "cpu",
-    seed: Annotated[
-        int | None, typer.Option(metavar="N", min=0, help="Fixes weights, pictures and samples. Default: 0.")
-    ] = None,
+    seed: Seed = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print figures as JSON lines; the last: before, after.")
     ] = False,
@@ -104,15 +108,15 @@ def command(
 
     job = PredictTraining(
         out=out,
-        task=None if task is None else task.value,
-        phase=None if phase is None else phase.value,
+        task=task and task.value,
+        phase=phase and phase.value,
         start=_whole(start),
         steps=steps,
         batch=batch,
         rate=rate,
-        reward=None if reward is None else reward.value,
-        data=None if data is None else str(data.resolve()),
-        images=None if images is None else str(images.resolve()),
+        reward=reward and reward.value,
+        data=data and str(data.resolve()),
+        images=images and str(images.resolve()),
         mend=mend or None,
         held_out=held_out,
         seed=seed,
