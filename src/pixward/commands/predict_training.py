@@ -265,7 +265,7 @@ def _task(
 
 
 def _phase(job: PredictTraining, start: Path | None, held_out: Source) -> Phase:
-    steps, seed, rate = _of(job.steps), _of(job.seed), job.rate or RATES[str(job.phase)]
+    steps, seed, rate = _of(job.steps), _of(job.seed), RATES[str(job.phase)] if job.rate is None else job.rate
     every, lines = max(1, min(200, steps // 10)), max(1, min(100, steps // 20))
     warmup = min(200, max(1, steps // 10))
     schooling = LikelihoodSettings(
