@@ -20,7 +20,8 @@ from threading import Lock
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = (0, 1, 2)
-RATE = ("--rate", "3e-4")  # of all rewards; the study "rates" says why
+RATE = ("--rate", "1e-4")  # of all rewards; the study "rates" says why
+OWN = ("--discount", "0", *RATE)  # each box judged by what it adds
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,13 @@ RUNS = {
         Planned("colour", "mle", "mle", 2_000),
     ],
     "rates": [
-        Planned("detect", "reward", f"rate_{rate}-0", 200, ("--rate", rate, "--every", "50"))
-        for rate in ("0.0003", "0.0001", "0.001", "0.00003", "0.003")
+        Planned("detect", "reward", f"rate_{rate}-0", 200, ("--rate", rate, "--discount", "0", "--every", "50"))
+        for rate in ("0.0003", "0.001", "0.00003", "0.003")
     ],
     "detect": [
-        *seeds(Planned("detect", "reward", "map", 500, ("--reward", "map", *RATE))),
+        *seeds(Planned("detect", "reward", "map", 500, ("--reward", "map", *OWN))),
+        *seeds(Planned("detect", "reward", "recall", 500, OWN)),
         *seeds(Planned("detect", "more", "more", 500)),
-        *seeds(Planned("detect", "reward", "recall", 500, RATE)),
     ],
     "caption": [
         *seeds(Planned("caption", "reward", "cider", 400, RATE)),
@@ -80,16 +81,18 @@ RUNS = {
         *seeds(Planned("colour", "more", "more", 250)),
     ],
     "hacking": [
-        Planned("detect", "reward", "unpunished-0", 300, ("--duplicate-cost", "0", *RATE)),
+        Planned("detect", "reward", "unpunished-0", 300, ("--duplicate-cost", "0", *OWN)),
         Planned("colour", "reward", "held-0", 250, ("--kl", "0.03", *RATE)),
     ],
     "studies": [
-        Planned("detect", "reward", f"{name}-{seed}", 500, ("--reward", "map", *more, "--seed", str(seed), *RATE))
-        for seed in SEEDS[:2]
+        Planned("detect", "reward", f"{name}-{seed}", 500, ("--reward", "map", *more, "--seed", str(seed)))
         for name, more in {
-            "false_cost": ("--false-cost", "0.3"),
-            "one_sample": ("--estimator", "one_sample"),
+            "false_cost": ("--false-cost", "0.3", *OWN),
+            "whole_reward": RATE,
+            "one_sample": ("--estimator", "one_sample", *OWN),
+            "whole_reward_one_sample": ("--estimator", "one_sample", *RATE),
         }.items()
+        for seed in SEEDS[:1]
     ],
 }
 

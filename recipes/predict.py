@@ -59,7 +59,12 @@ def task_for(options: argparse.Namespace) -> PredictTask:
     reward = DetectionSettings(false_positive_cost=options.false_cost or 0.0, duplicate_cost=options.duplicate_cost)
     # The paper rewards mAP by learning a confidence beside recall; the classes of scenes are equally frequent, so that
     # its class weights are all 1.
-    return DetectTask(names, settings=reward, confidence=options.confidence if options.reward == "map" else 0.0)
+    return DetectTask(
+        names,
+        settings=reward,
+        confidence=options.confidence if options.reward == "map" else 0.0,
+        discount=options.discount,
+    )
 
 
 def phase_for(options: argparse.Namespace, folder: Path, encoder: Path) -> Phase:
@@ -154,12 +159,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--held-out", type=int, default=200, help="scenes of each evaluation")
-    parser.add_argument(
-        "--reward", choices=["recall", "map"], default="recall", help="map has a confidence"
-    )
+    parser.add_argument("--reward", choices=["recall", "map"], default="recall", help="map has a confidence")
     parser.add_argument("--false-cost", type=float, help="of a wrong box (0) or segment (0.3)")
     parser.add_argument("--confidence", type=float, default=0.3, help="of detection")
     parser.add_argument("--duplicate-cost", type=float, default=0.3, help="of detection")
+    parser.add_argument("--discount", type=float, help="of what later boxes add; without it the whole reward counts")
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--estimator", choices=["leave_one_out", "one_sample", "group"], default="leave_one_out")
     parser.add_argument("--kl", type=float, default=0.0)

@@ -12,7 +12,7 @@ from pixward.run import Run, read_log
 from pixward.train import reinforce as module
 from pixward.train.reinforce import ReinforceSettings, reinforce
 from pixward.train.task import RewardTask, judge
-from pixward.train.workers import Learner, Workers
+from pixward.train.workers import Learner, Workers, mixed
 from pixward.types import Decoding
 
 # Made by this file on a CPU with torch 2.13: reward and loss of each of 20 steps.
@@ -213,3 +213,33 @@ def test_another_shape_is_refused(tokens, tmp_path):
     with Run(tmp_path, resume=True, tensorboard=False) as run, pytest.raises(PixwardError, match="another shape"):
         list(reinforce(other, tokens.TASK, settings, run, Workers()))
     assert Path(tmp_path / "checkpoint.pt").exists()
+
+
+def test_seeds_of_one_run_differ_from_those_of_another():
+    # The generator on the CPU would take (1 << 32) + 5 for 5.
+    places = [(seed, number) for seed in range(20) for number in range(20)]
+    drawn = {float(torch.rand((), generator=torch.Generator().manual_seed(mixed(*place)))) for place in places}
+    assert len(drawn) == 400
+
+
+@pytest.mark.parametrize("estimator", ["leave_one_out", "one_sample", "group"])
+def test_a_return_of_every_token_that_is_the_whole_reward_changes_nothing(tokens, tmp_path, estimator):
+    def whole(said, batch):
+        return threes(said, batch)[..., None].expand(said.shape)
+
+    task = RewardTask(lambda index: tokens.batches(index, 8), [threes])
+    settings = replace(LEARN, steps=5, checkpoint_every=1, estimator=estimator)
+    plain = tune(tokens, tmp_path / "plain", settings, task)[1]
+    judged = tune(tokens, tmp_path / "judged", settings, replace(task, returns=whole))[1]
+    assert [line["loss"] for line in plain] == pytest.approx([line["loss"] for line in judged], abs=1e-6)
+
+
+def test_tokens_judged_by_what_follows_learn_sooner(tokens, tmp_path):
+    def following(said, batch):
+        return (said == 3).float().flip(2).cumsum(2).flip(2) / 2
+
+    task = RewardTask(lambda index: tokens.batches(index, 8), [threes])
+    settings = replace(LEARN, steps=15, learning_rate=3e-2, checkpoint_every=15, log_every=15, samples=2)
+    plain = tune(tokens, tmp_path / "plain", settings, task)[1][-1]["reward"]
+    judged = tune(tokens, tmp_path / "judged", settings, replace(task, returns=following))[1][-1]["reward"]
+    assert judged > plain

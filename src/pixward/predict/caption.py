@@ -23,6 +23,7 @@ from pixward.metrics.text import DocumentFrequencies, cider_d
 from pixward.predict.task import Shown, Source
 from pixward.predict.truth import facts
 from pixward.train.task import RewardTask
+from pixward.train.workers import mixed
 from pixward.types import Decoding, Samples
 
 Batch = Mapping[str, Any]
@@ -108,7 +109,7 @@ class CaptionTask:
         """
 
         def draw(index: int) -> Batch:
-            generator = torch.Generator().manual_seed((seed << 32) + index)
+            generator = torch.Generator().manual_seed(mixed(seed, index))
             shown = source.batch(range(index * batch, (index + 1) * batch))
             chosen = [_drawn(told, self.columns, generator) for told in shown.captions]
             tokens = references(self.kind, chosen, self.columns)[..., : self.kind.length]

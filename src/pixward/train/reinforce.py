@@ -163,7 +163,10 @@ def reinforce(
 
 @dataclass(frozen=True)
 class _Drawn:
-    """Samples of one small batch and what they are worth; of the estimator's ``J`` columns out of ``K``."""
+    """Samples of one small batch and what they are worth; of the estimator's ``J`` columns out of ``K``.
+
+    ``advantages`` are ``(B, J)``, or ``(B, J, L)`` where every token has a return of its own.
+    """
 
     batch: Batch
     samples: Samples
@@ -197,9 +200,16 @@ def _draw(
     if reference is not None and settings.kl_in == "reward":
         rewards = rewards - settings.kl * (samples.log_probs - reference).sum(2)
     kept = slice(0, 1) if settings.estimator == "one_sample" else slice(None)
+    whole = samples.tokens
     samples = Samples(samples.tokens[:, kept], samples.log_probs[:, kept], samples.mask[:, kept])
     reference = reference[:, kept] if reference is not None else None
-    return _Drawn(batch, samples, _advantages(rewards, settings), reference), figures
+    advantages = _advantages(rewards, settings)
+    if task.returns is not None:
+        # Place by place against the same place of the others, whose tokens this one has no part in either.
+        returns = task.returns(whole, batch).transpose(1, 2)
+        flat = _advantages(returns.flatten(0, 1), settings)
+        advantages = flat.view(*returns.shape[:2], -1).transpose(1, 2)
+    return _Drawn(batch, samples, advantages, reference), figures
 
 
 def _advantages(rewards: Tensor, settings: ReinforceSettings) -> Tensor:
@@ -229,7 +239,9 @@ def _loss(
     counts = reached.sum(2, keepdim=True).clamp_min(1) if settings.per == "token" else reached.shape[2]
     weights = reached / counts
     new, old = scores.log_probs * reached, samples.log_probs * reached
-    if settings.per == "sequence":
+    if advantages.ndim == 3:
+        share = weights
+    elif settings.per == "sequence":
         # The mean over tokens of the paper's code, for sequences that all have L of them.
         new, old, share = new.sum(2), old.sum(2), torch.full_like(advantages, 1 / reached.shape[2])
     else:

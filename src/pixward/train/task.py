@@ -29,6 +29,9 @@ class RewardTask:
             the mean is logged: duplicate or false boxes, a metric that is not in the reward.
         learnt: which tokens the policy gradient reaches, ``tokens -> (B, K, L)`` bool; None for all of them.
         auxiliary: a loss to add, ``(batch, samples, scores) -> scalar``, such as a confidence's cross-entropy.
+        returns: what each token is judged by in place of the whole sum of rewards, ``(tokens, batch) -> (B, K, L)``:
+            for a reward that comes piece by piece, the pieces from that token on. Less of what a token has no part in
+            is noise in its gradient. None judges every token by the whole.
     """
 
     batches: Callable[[int], Batch]
@@ -37,6 +40,7 @@ class RewardTask:
     monitors: Mapping[str, Callable[[Samples, Batch], Tensor]] = field(default_factory=dict)
     learnt: Callable[[Tensor], Tensor] | None = None
     auxiliary: Callable[[Batch, Samples, Scores], Tensor] | None = None
+    returns: Callable[[Tensor, Batch], Tensor] | None = None
 
     def __post_init__(self) -> None:
         """Raises ValueError for weights that do not match the rewards."""
