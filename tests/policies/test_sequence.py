@@ -111,6 +111,34 @@ def test_nothing_after_the_end_counts():
     assert (scored.entropy[0, 0] > 0).tolist() == [True, True, False, False, False]
 
 
+def test_a_batch_of_short_sequences_is_scored_in_full_length():
+    made = policy()
+    tokens = torch.tensor([[[3, 2, 0, 0, 0], [0, 0, 0, 0, 0]]])
+    scored = made.log_prob(images(1), tokens)
+    assert scored.mask.sum(2).tolist() == [[3, 1]]
+    assert scored.log_probs.shape == scored.entropy.shape == scored.mask.shape == (1, 2, 5)
+    # Nobody says anything in the last two places: the end is sure there.
+    assert bool((scored.table[..., 3:, :].exp() == torch.nn.functional.one_hot(torch.tensor(0), 7)).all())
+    whole = made(images(1), tokens).log_softmax(-1)
+    torch.testing.assert_close(scored.table[..., :3, :], whole[..., :3, :])
+
+
+def test_sequences_that_go_on_alone_are_the_ones_they_would_have_been():
+    made = policy(scale=1)
+    with torch.no_grad():
+        made.head.bias[0] = 5
+    drawn = made.sample(images(), 20, generator=seeded())
+    ended = (~drawn.mask).flatten(0, 1).float().mean(0)
+    assert 0.75 < float(ended[3]) and float(ended[4]) < 1  # rows were left out, twice, and some went on
+    tokens, live, generator = torch.zeros(60, 5).long(), torch.ones(60).bool(), seeded()
+    for step in range(5):
+        logits = made(images(), tokens.view(3, 20, 5)).flatten(0, 1)[:, step]
+        said = draw(logits.log_softmax(1).masked_fill(~live[:, None], 0), Decoding(), generator)
+        tokens[:, step] = torch.where(live, said, 0)
+        live &= tokens[:, step] != 0
+    assert torch.equal(drawn.tokens.flatten(0, 1), tokens)
+
+
 def test_entropy_against_its_definition_and_gradients_are_finite():
     made = policy(Pairs())
     drawn = made.sample(images(), 4, generator=seeded())
