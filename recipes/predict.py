@@ -74,6 +74,7 @@ def phase_for(options: argparse.Namespace, folder: Path, encoder: Path) -> Phase
         seed=options.seed,
         accumulate=options.accumulate,
         learning_rate=options.rate or (1e-4 if more else 7e-4),
+        average=options.average,
         checkpoint_every=options.every,
     )
     tuning = ReinforceSettings(
@@ -84,6 +85,7 @@ def phase_for(options: argparse.Namespace, folder: Path, encoder: Path) -> Phase
         estimator=options.estimator,
         kl=options.kl,
         learning_rate=options.rate or 1e-4,
+        average=options.average,
         checkpoint_every=options.every,
     )
     first = options.phase == "mle"
@@ -164,6 +166,7 @@ def main() -> None:
     parser.add_argument("--confidence", type=float, default=0.3, help="of detection")
     parser.add_argument("--duplicate-cost", type=float, default=0.3, help="of detection")
     parser.add_argument("--discount", type=float, help="of what later boxes add; without it the whole reward counts")
+    parser.add_argument("--average", type=float, default=0.0, help="keep a running mean of the weights, such as 0.99")
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--estimator", choices=["leave_one_out", "one_sample", "group"], default="leave_one_out")
     parser.add_argument("--kl", type=float, default=0.0)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -243,3 +244,39 @@ def test_tokens_judged_by_what_follows_learn_sooner(tokens, tmp_path):
     plain = tune(tokens, tmp_path / "plain", settings, task)[1][-1]["reward"]
     judged = tune(tokens, tmp_path / "judged", settings, replace(task, returns=following))[1][-1]["reward"]
     assert judged > plain
+
+
+def test_the_mean_of_the_weights_is_what_is_evaluated_and_kept(tokens, tmp_path):
+    seen = {}
+
+    def watch(step):
+        seen[step] = copy.deepcopy(made.state_dict())
+        return {}
+
+    task = RewardTask(lambda index: tokens.batches(index, 8), [threes])
+    paths = {}
+    for average in (0.0, 0.5):
+        seen, made = {}, tokens.policy()
+        settings = replace(LEARN, steps=3, checkpoint_every=1, average=average)
+        for _ in reinforce(made, task, settings, None, Workers(), evaluate=watch):
+            pass
+        paths[average] = seen
+        assert all(bool((seen[3][name] == weight).all()) for name, weight in made.state_dict().items())
+    expected = tokens.policy().state_dict()
+    for step in (1, 2, 3):
+        for name, weight in paths[0.0][step].items():
+            expected[name] = 0.5 * expected[name] + 0.5 * weight
+            torch.testing.assert_close(paths[0.5][step][name], expected[name])
+
+
+def test_a_run_with_a_mean_resumes_to_the_same_weights(tokens, tmp_path):
+    task = RewardTask(lambda index: tokens.batches(index, 8), [threes])
+    settings = replace(LEARN, steps=4, checkpoint_every=2, average=0.5)
+    whole = tune(tokens, tmp_path / "whole", settings, task)[0]
+    stopped = tokens.policy()
+    with Run(tmp_path / "parts", tensorboard=False) as run:
+        next(reinforce(stopped, task, settings, run, Workers()))
+    resumed = tokens.policy()
+    with Run(tmp_path / "parts", resume=True, tensorboard=False) as run:
+        list(reinforce(resumed, task, settings, run, Workers()))
+    assert all(bool((resumed.state_dict()[name] == weight).all()) for name, weight in whole.state_dict().items())

@@ -35,6 +35,8 @@ class LikelihoodSettings:
         floor: share of the peak that is left at the end.
         weight_decay: AdamW's.
         clip_grad: largest L2 norm of a gradient; 0 does not clip.
+        average: share of a running mean of the weights that stays at every update, such as 0.99; the mean is what is
+            evaluated and kept (Polyak and Juditsky 1992). 0 keeps the last weights.
         log_every: updates between log lines.
         checkpoint_every: updates between checkpoints, each with a log line.
     """
@@ -47,6 +49,7 @@ class LikelihoodSettings:
     floor: float = 0.02
     weight_decay: float = 1e-4
     clip_grad: float = 1.0
+    average: float = 0.0
     log_every: int = 100
     checkpoint_every: int = 500
 
@@ -78,12 +81,13 @@ def likelihood(
     Raises:
         PixwardError: the checkpoint does not fit, the tokens break the policy's grammar, or training diverged.
     """
-    learner = Learner(policy, workers, settings.weight_decay, settings.clip_grad)
+    learner = Learner(policy, workers, settings.weight_decay, settings.clip_grad, settings.average)
     step = resume(run, learner, "likelihood", asdict(settings), FREE)
     sums: dict[str, float] = {}
     logged, began = step, time.monotonic()
     mine = workers.mine(settings.accumulate)
     while step < settings.steps:
+        learner.show_mean(False)
         policy.train()
         for place in mine:
             number = step * settings.accumulate + place
@@ -103,6 +107,7 @@ def likelihood(
             if not math.isfinite(line["loss"]):
                 raise PixwardError(f"training diverged before step {step}: lower the learning rate or set clip_grad")
             line["seconds"] = round((time.monotonic() - began) / (step - logged), 4)
+            learner.show_mean(halt)
             if halt and evaluate is not None:
                 policy.eval()
                 line |= workers.share(dict(evaluate(step)) if workers.first else None)

@@ -54,6 +54,8 @@ class ReinforceSettings:
         floor: share of the peak that is left at the end.
         weight_decay: AdamW's.
         clip_grad: largest L2 norm of a gradient; 0 does not clip.
+        average: share of a running mean of the weights that stays at every update, such as 0.99; the mean is what is
+            evaluated and kept (Polyak and Juditsky 1992). 0 keeps the last weights.
         log_every: steps between log lines.
         checkpoint_every: steps between checkpoints, each with a log line.
     """
@@ -75,6 +77,7 @@ class ReinforceSettings:
     floor: float = 0.1
     weight_decay: float = 0.0
     clip_grad: float = 1.0
+    average: float = 0.0
     log_every: int = 10
     checkpoint_every: int = 100
 
@@ -121,11 +124,12 @@ def reinforce(
     """
     if start is None and settings.kl > 0:
         start = copy.deepcopy(policy).requires_grad_(False).eval().to(workers.device)  # type: ignore[assignment]
-    learner = Learner(policy, workers, settings.weight_decay, settings.clip_grad)
+    learner = Learner(policy, workers, settings.weight_decay, settings.clip_grad, settings.average)
     step = resume(run, learner, "reinforce", asdict(settings), FREE)
     sums: dict[str, float] = {}
     logged, began = step, time.monotonic()
     while step < settings.steps:
+        learner.show_mean(False)
         policy.eval()
         numbers = [step * settings.accumulate + place for place in workers.mine(settings.accumulate)]
         sets = [_draw(learner, task, settings, start, number) for number in numbers]
@@ -148,6 +152,7 @@ def reinforce(
             if not math.isfinite(line["loss"]):
                 raise PixwardError(f"training diverged before step {step}: lower the learning rate or set kl")
             line["seconds"] = round((time.monotonic() - began) / (step - logged), 4)
+            learner.show_mean(halt)
             if halt and evaluate is not None:
                 line |= workers.share(dict(evaluate(step)) if workers.first else None)
             sums, logged, began = {}, step, time.monotonic()

@@ -105,10 +105,14 @@ class Learner:
         score: ``log_prob`` of the policy, through the wrappers that share gradients and set the precision.
     """
 
-    def __init__(self, policy: nn.Module, workers: Workers, weight_decay: float, clip_grad: float) -> None:
-        """Moves ``policy`` to the workers' device."""
+    def __init__(
+        self, policy: nn.Module, workers: Workers, weight_decay: float, clip_grad: float, average: float = 0.0
+    ) -> None:
+        """Moves ``policy`` to the workers' device; ``average`` is how much of their mean stays at every step."""
         policy.to(workers.device)
-        self.policy, self.workers, self.clip_grad = policy, workers, clip_grad
+        self.policy, self.workers, self.clip_grad, self.average = policy, workers, clip_grad, average
+        self.mean = _copied(policy) if average else {}
+        self._last: dict[str, Tensor] = {}
         trained = [weight for weight in policy.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=0.0, weight_decay=weight_decay)
         self.score, self.optimizer = workers.accelerator.prepare(_Scoring(policy), optimizer)
@@ -129,15 +133,29 @@ class Learner:
         norm = self.workers.accelerator.clip_grad_norm_(self.score.parameters(), limit)
         self.optimizer.step()
         self.optimizer.zero_grad()
+        with torch.no_grad():
+            for name, weight in self.policy.state_dict().items() if self.average else ():
+                if weight.is_floating_point():
+                    self.mean[name].lerp_(weight, 1 - self.average)
         return float(norm)
+
+    def show_mean(self, wanted: bool) -> None:
+        """Whether the policy has the mean of its weights, to be looked at, or the last ones, to go on with."""
+        if wanted and self.average and not self._last:
+            self._last = _copied(self.policy)
+            self.policy.load_state_dict(self.mean)
+        elif not wanted and self._last:
+            self.policy.load_state_dict(self._last)
+            self._last = {}
 
     def state_dict(self) -> dict[str, Any]:
         """Policy, optimiser, and the scaler of half precision."""
         scaler = self.workers.accelerator.scaler
         return {
-            "policy": self.policy.state_dict(),
+            "policy": self._last or self.policy.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else {},
+            "mean": self.mean,
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
@@ -153,8 +171,13 @@ class Learner:
                 "the policy in the run folder has another shape: resume it with the settings of its start"
             ) from None
         self.optimizer.load_state_dict(saved["optimizer"])
+        self.mean = {name: weight.to(self.workers.device) for name, weight in saved["mean"].items()}
         if self.workers.accelerator.scaler is not None and saved["scaler"]:
             self.workers.accelerator.scaler.load_state_dict(saved["scaler"])
+
+
+def _copied(policy: nn.Module) -> dict[str, Tensor]:
+    return {name: weight.detach().clone() for name, weight in policy.state_dict().items()}
 
 
 class _Scoring(nn.Module):
