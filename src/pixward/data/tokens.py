@@ -138,10 +138,16 @@ class BoxTokens:
         return Boxes(shares, torch.where(fine, label, 0), fine, scores)
 
     def allowed(self, tokens: Tensor) -> Tensor:
-        """Which tokens may follow ``tokens`` ``(N, t)``: ``(N, vocabulary)`` bool. See :meth:`allowed_along`."""
+        """Which tokens may be drawn after ``tokens`` ``(N, t)``: ``(N, vocabulary)`` bool.
+
+        As of :meth:`allowed_along`, but a box is never drawn as wrong: what is said next leans on what was found, and a
+        policy that learns to doubt its boxes would say them over and over. How sure it is, is read, not drawn.
+        """
         start = max(0, tokens.shape[1] - 2)
         ended = (tokens == END).any(1)
-        return self._follow(torch.nn.functional.pad(tokens[:, start:], (0, 1)), ended, start)[:, -1]
+        mask = self._follow(torch.nn.functional.pad(tokens[:, start:], (0, 1)), ended, start)[:, -1]
+        mask[:, self.WRONG] = False
+        return mask
 
     def allowed_along(self, tokens: Tensor) -> Tensor:
         """Which tokens may stand in each place of ``tokens`` ``(N, L)``, given those before: ``(N, L, vocabulary)``.

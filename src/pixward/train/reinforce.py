@@ -45,7 +45,7 @@ class ReinforceSettings:
             and in how sequences of different lengths weigh.
         updates: optimiser updates on one set of samples; more than 1 asks for ``clip``.
         clip: how far PPO lets the ratio of new to old probability go from 1 with profit; 0 is plain REINFORCE.
-        kl: weight of the divergence from the start, 0 for none.
+        kl: weight of the divergence from the start, of the tokens that the policy gradient reaches; 0 for none.
         kl_in: ``loss`` has a gradient (GRPO); ``reward`` takes it off the reward without one (RLOO).
         entropy: weight of a bonus for entropy, per token.
         decoding: temperature and nucleus of the samples, re-applied in re-scoring.
@@ -259,7 +259,7 @@ def _loss(
         beyond = ((new - old).exp() - 1).abs() > settings.clip
         figures["clipped"] = (beyond * (share > 0)).sum() / (share > 0).sum().clamp_min(1)
     if drawn.reference is not None:
-        apart = objectives.kl_estimate(scores.log_probs, drawn.reference) * samples.mask
+        apart = objectives.kl_estimate(scores.log_probs, drawn.reference) * reached
         figures["kl"] = apart.sum(2).mean()
         if settings.kl_in == "loss":
             loss = loss + settings.kl * (apart * weights).sum(2).mean()
