@@ -20,8 +20,9 @@ from threading import Lock
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = (0, 1, 2)
-RATE = ("--rate", "1e-4")  # of all rewards; the study "rates" says why
-OWN = ("--discount", "0", *RATE)  # each box judged by what it adds
+MEAN = ("--rate", "1e-4", "--average", "0.98")  # of rewards and controls alike
+GENTLE = (*MEAN, "--kl", "0.05", "--warmup", "100")
+DETECT = (*GENTLE, "--discount", "0", "--temperature", "0.5", "--every", "50")
 
 
 @dataclass(frozen=True)
@@ -51,48 +52,46 @@ def seeds(planned: Planned, count: int = 3) -> list[Planned]:
     ]
 
 
-ORDER = ("mle", "rates", "detect", "caption", "panoptic", "colour", "hacking", "studies")
+ORDER = ("mle", "detect", "caption", "panoptic", "colour", "hacking", "studies", "rates")
 RUNS = {
     "mle": [
         Planned("detect", "mle", "mle", 6_000),
         Planned("caption", "mle", "mle", 3_000),
         Planned("panoptic", "mle", "mle", 2_500),
-        Planned("colour", "mle", "mle", 2_000),
-    ],
-    "rates": [
-        Planned("detect", "reward", f"rate_{rate}-0", 200, ("--rate", rate, "--discount", "0", "--every", "50"))
-        for rate in ("0.0003", "0.001", "0.00003", "0.003")
+        Planned("colour", "mle", "mle", 1_500),
     ],
     "detect": [
-        *seeds(Planned("detect", "reward", "map", 500, ("--reward", "map", *OWN))),
-        *seeds(Planned("detect", "reward", "recall", 500, OWN)),
-        *seeds(Planned("detect", "more", "more", 500)),
+        *seeds(Planned("detect", "reward", "map", 500, ("--reward", "map", *DETECT))),
+        *seeds(Planned("detect", "more", "more", 500, MEAN)),
+        *seeds(Planned("detect", "reward", "recall", 300, DETECT)),
     ],
     "caption": [
-        *seeds(Planned("caption", "reward", "cider", 400, RATE)),
-        *seeds(Planned("caption", "more", "more", 400)),
+        *seeds(Planned("caption", "reward", "cider", 300, MEAN)),
+        *seeds(Planned("caption", "more", "more", 300, MEAN)),
     ],
     "panoptic": [
-        *seeds(Planned("panoptic", "reward", "panoptic", 250, RATE)),
-        *seeds(Planned("panoptic", "more", "more", 250)),
+        *seeds(Planned("panoptic", "reward", "panoptic", 150, (*MEAN, "--every", "50"))),
+        *seeds(Planned("panoptic", "more", "more", 150, (*MEAN, "--every", "50"))),
     ],
     "colour": [
-        *seeds(Planned("colour", "reward", "colourful", 250, RATE)),
-        *seeds(Planned("colour", "more", "more", 250)),
+        *seeds(Planned("colour", "reward", "colourful", 150, (*MEAN, "--every", "50"))),
+        *seeds(Planned("colour", "more", "more", 150, (*MEAN, "--every", "50"))),
     ],
     "hacking": [
-        Planned("detect", "reward", "unpunished-0", 300, ("--duplicate-cost", "0", *OWN)),
-        Planned("colour", "reward", "held-0", 250, ("--kl", "0.03", *RATE)),
+        Planned("detect", "reward", "unpunished-0", 300, ("--duplicate-cost", "0", *DETECT)),
+        Planned("colour", "reward", "held-0", 150, (*MEAN, "--kl", "0.1", "--every", "50")),
+    ],
+    "rates": [
+        Planned("detect", "reward", f"rate_{rate}-0", 200, (*DETECT, "--rate", rate))
+        for rate in ("0.001", "0.003", "0.00003")
     ],
     "studies": [
-        Planned("detect", "reward", f"{name}-{seed}", 500, ("--reward", "map", *more, "--seed", str(seed)))
+        Planned("detect", "reward", f"{name}-0", 300, ("--reward", "map", *DETECT, *more))
         for name, more in {
-            "false_cost": ("--false-cost", "0.3", *OWN),
-            "whole_reward": RATE,
-            "one_sample": ("--estimator", "one_sample", *OWN),
-            "whole_reward_one_sample": ("--estimator", "one_sample", *RATE),
+            "false_cost": ("--false-cost", "0.3"),
+            "one_sample": ("--estimator", "one_sample"),
+            "whole_reward": ("--discount", "whole"),
         }.items()
-        for seed in SEEDS[:1]
     ],
 }
 

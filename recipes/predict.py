@@ -41,6 +41,7 @@ from pixward.rewards.vision import DetectionSettings
 from pixward.train.likelihood import LikelihoodSettings
 from pixward.train.reinforce import ReinforceSettings
 from pixward.train.workers import Workers
+from pixward.types import Decoding
 
 
 def task_for(options: argparse.Namespace) -> PredictTask:
@@ -57,13 +58,14 @@ def task_for(options: argparse.Namespace) -> PredictTask:
     if options.task == "colour":
         return ColourTask.of(Scenes(seed=0))
     reward = DetectionSettings(false_positive_cost=options.false_cost or 0.0, duplicate_cost=options.duplicate_cost)
+    discount = None if options.discount == "whole" else float(options.discount)
     # The paper rewards mAP by learning a confidence beside recall; the classes of scenes are equally frequent, so that
     # its class weights are all 1.
     return DetectTask(
         names,
         settings=reward,
         confidence=options.confidence if options.reward == "map" else 0.0,
-        discount=options.discount,
+        discount=discount,
     )
 
 
@@ -86,6 +88,8 @@ def phase_for(options: argparse.Namespace, folder: Path, encoder: Path) -> Phase
         kl=options.kl,
         learning_rate=options.rate or 1e-4,
         average=options.average,
+        warmup=options.warmup,
+        decoding=Decoding(options.temperature),
         checkpoint_every=options.every,
     )
     first = options.phase == "mle"
@@ -165,8 +169,10 @@ def main() -> None:
     parser.add_argument("--false-cost", type=float, help="of a wrong box (0) or segment (0.3)")
     parser.add_argument("--confidence", type=float, default=0.3, help="of detection")
     parser.add_argument("--duplicate-cost", type=float, default=0.3, help="of detection")
-    parser.add_argument("--discount", type=float, help="of what later boxes add; without it the whole reward counts")
+    parser.add_argument("--discount", default="whole", help="of what later boxes add; whole: every box has all of it")
     parser.add_argument("--average", type=float, default=0.0, help="keep a running mean of the weights, such as 0.99")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of samples")
+    parser.add_argument("--warmup", type=int, default=20, help="steps in which the rate of a reward rises")
     parser.add_argument("--samples", type=int, default=4)
     parser.add_argument("--estimator", choices=["leave_one_out", "one_sample", "group"], default="leave_one_out")
     parser.add_argument("--kl", type=float, default=0.0)
