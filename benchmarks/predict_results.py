@@ -62,7 +62,7 @@ def curve(folder: Path) -> list[dict[str, float]]:
 def write(place: Path, command: Sequence[str], parts: Mapping[str, Any]) -> None:
     """``parts`` (``rows``, ``notes``, further tables) with what made them."""
     document = {"command": list(command), "commit": commit(), "date": today(), "hardware": hardware(), **parts}
-    save_text(place, json.dumps(document, indent=1) + "\n", force=True)
+    save_text(place, json.dumps(document, indent=1) + "\n")
 
 
 def plot(place: Path, title: str, lines: Mapping[str, Sequence[Mapping[str, float]]], figures: Sequence[str]) -> None:
