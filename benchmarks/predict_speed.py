@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import hashlib
 import json
 import statistics
 import time
@@ -155,7 +156,9 @@ def policies(weights: Path | None) -> tuple[SequencePolicy, str]:
         return new_policy(TASK), "new: every token alike, so that most sequences are as long as can be"
     log = weights.with_name("log.jsonl")
     updates = [row["step"] for row in read_log(log) if "ar" in row][-1] if log.exists() else "unknown"
-    return load_policy(weights, TASK), f"recipes/predict.py --task detect --phase mle, after {updates} updates"
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()[:12]
+    trained = f"recipes/predict.py --task detect --phase mle, after {updates} updates"
+    return load_policy(weights, TASK), f"POLICY: {trained}, sha256 {digest}"
 
 
 def main() -> None:
@@ -187,7 +190,7 @@ def main() -> None:
         section = parts[name]()
         about = {
             "command": "python benchmarks/predict_speed.py"
-            + (" --weights runs/predict/detect/mle/policy.safetensors" if options.weights else "")
+            + (" --weights POLICY" if options.weights else "")
             + f" --rounds {options.rounds} --only {name}",
             "commit": commit(),
             "date": today(),
