@@ -21,8 +21,9 @@ from threading import Lock
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = (0, 1, 2)
 MEAN = ("--rate", "1e-4", "--average", "0.98")  # of rewards and controls alike
-GENTLE = (*MEAN, "--kl", "0.05", "--warmup", "100")
-DETECT = (*GENTLE, "--discount", "0", "--temperature", "0.5", "--every", "50")
+OWN = ("--average", "0.98", "--warmup", "60", "--discount", "0", "--every", "50")  # every box judged by itself
+RECALL = (*OWN, "--rate", "1e-4")
+MAP = (*OWN, "--reward", "map", "--rate", "5e-5", "--kl", "0.1")  # a confidence is learnt, all else is held
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def seeds(planned: Planned, count: int = 3) -> list[Planned]:
     ]
 
 
-ORDER = ("mle", "detect", "caption", "panoptic", "colour", "hacking", "studies", "rates")
+ORDER = ("mle", "detect", "caption", "panoptic", "colour", "hacking", "studies")
 RUNS = {
     "mle": [
         Planned("detect", "mle", "mle", 6_000),
@@ -61,9 +62,9 @@ RUNS = {
         Planned("colour", "mle", "mle", 1_500),
     ],
     "detect": [
-        *seeds(Planned("detect", "reward", "map", 500, ("--reward", "map", *DETECT))),
-        *seeds(Planned("detect", "more", "more", 500, MEAN)),
-        *seeds(Planned("detect", "reward", "recall", 300, DETECT)),
+        *seeds(Planned("detect", "reward", "map", 400, MAP)),
+        *seeds(Planned("detect", "reward", "recall", 400, RECALL)),
+        *seeds(Planned("detect", "more", "more", 400, (*MEAN, "--every", "50"))),
     ],
     "caption": [
         *seeds(Planned("caption", "reward", "cider", 300, MEAN)),
@@ -78,19 +79,18 @@ RUNS = {
         *seeds(Planned("colour", "more", "more", 150, (*MEAN, "--every", "50"))),
     ],
     "hacking": [
-        Planned("detect", "reward", "unpunished-0", 300, ("--duplicate-cost", "0", *DETECT)),
+        Planned("detect", "reward", "unpunished-0", 200, (*RECALL, "--duplicate-cost", "0")),
         Planned("colour", "reward", "held-0", 150, (*MEAN, "--kl", "0.1", "--every", "50")),
     ],
-    "rates": [
-        Planned("detect", "reward", f"rate_{rate}-0", 200, (*DETECT, "--rate", rate))
-        for rate in ("0.001", "0.003", "0.00003")
-    ],
     "studies": [
-        Planned("detect", "reward", f"{name}-0", 300, ("--reward", "map", *DETECT, *more))
+        Planned("detect", "reward", f"{name}-0", 200, more)
         for name, more in {
-            "false_cost": ("--false-cost", "0.3"),
-            "one_sample": ("--estimator", "one_sample"),
-            "whole_reward": ("--discount", "whole"),
+            "all_samples": RECALL,
+            "false_cost": (*RECALL, "--false-cost", "0.3"),
+            "one_sample": (*RECALL, "--estimator", "one_sample"),
+            "whole_reward": (*RECALL, "--discount", "whole"),
+            "rate_0.001": (*RECALL, "--rate", "0.001"),
+            "rate_0.00003": (*RECALL, "--rate", "0.00003"),
         }.items()
     ],
 }
