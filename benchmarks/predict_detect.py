@@ -44,6 +44,27 @@ NOTES = [
     "`mle` is where all others start from; `more` is the control, the same number of further steps of likelihood.",
     "Boxes are scored by the confidence token, by the probability of their class token, or not at all.",
 ]
+MAIN = ("mle", "more", "recall", "map")
+STUDIES = {
+    "all_samples": "recall as above: all four samples are learnt from, each box is judged by what it adds",
+    "one_sample": "the paper's estimator: one sample, the others are its baseline",
+    "whole_reward": "every token is judged by the whole reward, as in the paper",
+    "false_cost": "a box that fits nothing costs 0.3",
+    "unpunished": "a duplicate costs nothing",
+    "rate_0.001": "ten times the learning rate",
+    "rate_0.00003": "a third of it",
+}
+WATCHED = {
+    "ar": "AR",
+    "ap_class": "AP by class",
+    "ap_none": "AP without score",
+    "greedy_reward": "reward",
+    "greedy_duplicates": "duplicates",
+    "greedy_false_positives": "false boxes",
+    "reward": "reward of samples",
+    "boxes": "boxes of samples",
+    "kl": "KL",
+}
 SUPPRESSIONS = {"none": 1.0, "0.5": 0.5, "0.7": 0.7}
 
 
@@ -165,6 +186,16 @@ def best_of_all(measured: dict[str, dict[str, Any]]) -> list[Row]:
     return rows
 
 
+def studies(folder: Path) -> list[Row]:
+    """The last line of each short run, on the scenes that training looks at, beside the start's."""
+    rows = []
+    for name, lines in (("mle", curve(folder / "mle")), *((name, curve(folder / f"{name}-0")) for name in STUDIES)):
+        last = lines[-1]
+        kept = {short: last.get(long) for long, short in WATCHED.items()}
+        rows.append({"policy": name, "what": STUDIES.get(name, "the start"), "steps": last["step"], **kept})
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs/predict"))
@@ -174,6 +205,8 @@ def main() -> None:
     shown = [held_out.batch(range(at, at + 100)) for at in range(FIRST, FIRST + options.scenes, 100)]
     measured: dict[str, dict[str, Any]] = {}
     for name, file in policies(options.runs / "detect"):
+        if family(name) not in MAIN:
+            continue
         task = load_task(file)
         assert isinstance(task, DetectTask)
         policy = load_policy(file, task)
@@ -182,7 +215,7 @@ def main() -> None:
         rows += measure(policy, task, shown, ["most probable"], all_boxes=True)
         measured[name] = {"rows": rows, "sampled_reward": sampled_reward(policy, task, shown)}
         print(name, max(rows, key=lambda row: row["ap"]), flush=True)
-    curves = {name: curve(file.parent) for name, file in policies(options.runs / "detect") if name != "mle"}
+    curves = {name: curve(options.runs / "detect" / name) for name in measured if name != "mle"}
     command = [
         "python benchmarks/predict_runs.py --only detect",
         f"python benchmarks/predict_detect.py --scenes {options.scenes}",
@@ -190,6 +223,7 @@ def main() -> None:
     parts = {
         "rows": summary(measured),
         "the_best_decoding_and_suppression_of_each": best_of_all(measured),
+        "short_runs": studies(options.runs / "detect"),
         "notes": NOTES,
         "measured": measured,
         "curves": curves,

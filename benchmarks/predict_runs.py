@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SEEDS = (0, 1, 2)
 MEAN = ("--rate", "1e-4", "--average", "0.98")  # of rewards and controls alike
 OWN = ("--average", "0.98", "--warmup", "60", "--discount", "0", "--every", "50")  # every box judged by itself
-RECALL = (*OWN, "--rate", "1e-4")
-MAP = (*OWN, "--reward", "map", "--rate", "5e-5", "--kl", "0.1")  # a confidence is learnt, all else is held
+RECALL = (*OWN, "--rate", "1e-4", "--kl", "0.1")
+MAP = (*OWN, "--reward", "map", "--rate", "1e-4", "--kl", "0.5")  # a confidence is learnt, all else is held
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def seeds(planned: Planned, count: int = 3) -> list[Planned]:
     ]
 
 
-ORDER = ("mle", "detect", "caption", "panoptic", "colour", "hacking", "studies")
+ORDER = ("detect", "caption", "panoptic", "mle", "colour", "hacking", "studies")
 RUNS = {
     "mle": [
         Planned("detect", "mle", "mle", 6_000),
@@ -63,7 +63,7 @@ RUNS = {
     ],
     "detect": [
         *seeds(Planned("detect", "reward", "map", 400, MAP)),
-        *seeds(Planned("detect", "reward", "recall", 400, RECALL)),
+        *seeds(Planned("detect", "reward", "recall", 300, RECALL)),
         *seeds(Planned("detect", "more", "more", 400, (*MEAN, "--every", "50"))),
     ],
     "caption": [
@@ -79,11 +79,11 @@ RUNS = {
         *seeds(Planned("colour", "more", "more", 150, (*MEAN, "--every", "50"))),
     ],
     "hacking": [
-        Planned("detect", "reward", "unpunished-0", 200, (*RECALL, "--duplicate-cost", "0")),
+        Planned("detect", "reward", "unpunished-0", 150, (*RECALL, "--duplicate-cost", "0")),
         Planned("colour", "reward", "held-0", 150, (*MEAN, "--kl", "0.1", "--every", "50")),
     ],
     "studies": [
-        Planned("detect", "reward", f"{name}-0", 200, more)
+        Planned("detect", "reward", f"{name}-0", 150, more)
         for name, more in {
             "all_samples": RECALL,
             "false_cost": (*RECALL, "--false-cost", "0.3"),
