@@ -229,13 +229,7 @@ def main() -> None:
         "curves": curves,
     }
     write(PLACE, command, parts)
-    main_runs = {name: lines for name, lines in curves.items() if family(name) in ("more", "recall", "map")}
-    plot(
-        PLACE.with_suffix(".png"),
-        "Detection",
-        main_runs,
-        ["ap_confidence", "ap_class", "ar", "greedy_reward", "reward"],
-    )
+    plot(PLACE.with_suffix(".png"), "Detection", curves, ["ap_confidence", "ap_class", "ar", "greedy_reward", "reward"])
 
 
 if __name__ == "__main__":
