@@ -79,7 +79,7 @@ def main() -> None:
 NOTES = [
     "Without a cost for duplicates nothing in the reward speaks against saying an object again; the monitor "
     "`duplicates` shows it at once, long before average precision does.",
-    "Colourfulness looks at no truth: a rainbow earns the most. PSNR, deltaE and the distances of colours from those of "
+    "Colourfulness looks at no truth: a rainbow earns the most. PSNR, deltaE and the distances from the colours of "
     "true pictures are monitors, in no reward.",
 ]
 

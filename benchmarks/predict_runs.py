@@ -25,6 +25,21 @@ OWN = ("--average", "0.98", "--warmup", "60", "--discount", "0", "--every", "50"
 RECALL = (*OWN, "--rate", "1e-4", "--kl", "0.1")
 MAP = (*OWN, "--reward", "map", "--rate", "1e-4", "--kl", "0.5")  # a confidence is learnt, all else is held
 
+PANOPTIC = (
+    "--rate",
+    "5e-5",
+    "--average",
+    "0.95",
+    "--warmup",
+    "20",
+    "--kl",
+    "0.3",
+    "--temperature",
+    "0.7",
+    "--every",
+    "40",
+)
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -71,8 +86,8 @@ RUNS = {
         *seeds(Planned("caption", "more", "more", 300, MEAN)),
     ],
     "panoptic": [
-        *seeds(Planned("panoptic", "reward", "panoptic", 150, (*MEAN, "--every", "50"))),
-        *seeds(Planned("panoptic", "more", "more", 150, (*MEAN, "--every", "50"))),
+        *seeds(Planned("panoptic", "reward", "panoptic", 120, PANOPTIC)),
+        *seeds(Planned("panoptic", "more", "more", 120, (*MEAN, "--rate", "5e-5", "--every", "40"))),
     ],
     "colour": [
         *seeds(Planned("colour", "reward", "colourful", 150, (*MEAN, "--every", "50"))),

@@ -210,6 +210,10 @@ def _draw(
     reference = reference[:, kept] if reference is not None else None
     advantages = _advantages(rewards, settings)
     if task.returns is not None:
+        if settings.kl and settings.kl_in == "reward":
+            raise ValueError(
+                "a task that judges every token by itself has no whole reward to take kl off: use kl_in loss"
+            )
         # Place by place against the same place of the others, whose tokens this one has no part in either.
         returns = task.returns(whole, batch).transpose(1, 2)
         flat = _advantages(returns.flatten(0, 1), settings)
