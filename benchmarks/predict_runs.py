@@ -26,18 +26,8 @@ RECALL = (*OWN, "--rate", "1e-4", "--kl", "0.1")
 MAP = (*OWN, "--reward", "map", "--rate", "1e-4", "--kl", "0.5")  # a confidence is learnt, all else is held
 
 PANOPTIC = (
-    "--rate",
-    "5e-5",
-    "--average",
-    "0.95",
-    "--warmup",
-    "20",
-    "--kl",
-    "0.3",
-    "--temperature",
-    "0.7",
-    "--every",
-    "40",
+    *("--discount", "0", "--temperature", "0.7", "--kl", "0.3"),  # every token judged by its own cell
+    *("--rate", "1e-4", "--average", "0.95", "--warmup", "20", "--every", "40"),
 )
 
 
@@ -87,18 +77,18 @@ RUNS = {
     ],
     "panoptic": [
         *seeds(Planned("panoptic", "reward", "panoptic", 120, PANOPTIC)),
-        *seeds(Planned("panoptic", "more", "more", 120, (*MEAN, "--rate", "5e-5", "--every", "40"))),
+        *seeds(Planned("panoptic", "more", "more", 120, ("--rate", "1e-4", "--average", "0.95", "--every", "40"))),
     ],
     "colour": [
         *seeds(Planned("colour", "reward", "colourful", 150, (*MEAN, "--every", "50"))),
         *seeds(Planned("colour", "more", "more", 150, (*MEAN, "--every", "50"))),
     ],
     "hacking": [
-        Planned("detect", "reward", "unpunished-0", 150, (*RECALL, "--duplicate-cost", "0")),
+        Planned("detect", "reward", "unpunished-0", 120, (*RECALL, "--duplicate-cost", "0")),
         Planned("colour", "reward", "held-0", 150, (*MEAN, "--kl", "0.1", "--every", "50")),
     ],
     "studies": [
-        Planned("detect", "reward", f"{name}-0", 150, more)
+        Planned("detect", "reward", f"{name}-0", 120, more)
         for name, more in {
             "all_samples": RECALL,
             "false_cost": (*RECALL, "--false-cost", "0.3"),

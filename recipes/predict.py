@@ -51,7 +51,7 @@ def task_for(options: argparse.Namespace) -> PredictTask:
         if not place.exists():
             raise PixwardError(f"there is no {place}: run --phase codes first")
         cost = 0.3 if options.false_cost is None else options.false_cost
-        return PanopticTask(load_codes(place), SceneSettings().labels, cost, "bf16")
+        return PanopticTask(load_codes(place), SceneSettings().labels, cost, "bf16", local=options.discount != "whole")
     if options.task == "caption":
         # Every phase reads the same scenes, and so has the same words or colours.
         return CaptionTask.of(Scenes(seed=0))
@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--false-cost", type=float, help="of a wrong box (0) or segment (0.3)")
     parser.add_argument("--confidence", type=float, default=0.3, help="of detection")
     parser.add_argument("--duplicate-cost", type=float, default=0.3, help="of detection")
-    parser.add_argument("--discount", default="whole", help="of what later boxes add; whole: every box has all of it")
+    parser.add_argument("--discount", default="whole", help="of what later boxes add; whole: all judged by all of it")
     parser.add_argument("--average", type=float, default=0.0, help="keep a running mean of the weights, such as 0.99")
     parser.add_argument("--temperature", type=float, default=1.0, help="of samples")
     parser.add_argument("--warmup", type=int, default=20, help="steps in which the rate of a reward rises")
