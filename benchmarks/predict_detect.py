@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from predict_results import Row, curve, family, plot, policies, together, write
+from predict_results import Later, Row, curve, digest, family, measured_before, plot, policies, together, write
 from torch import Tensor
 
 from pixward.boxes import Boxes
-from pixward.data.synth import SceneBatch, Scenes
+from pixward.data.synth import SceneBatch
 from pixward.data.tokens import END, BoxTokens
 from pixward.metrics.vision import coco_map
 from pixward.policies.sequence import SequencePolicy
@@ -114,7 +114,7 @@ def measure(
             "false_boxes": outcome.false_positives.mean().item(),
             "boxes": task.kind.decode(tokens[:, 0]).valid.sum(1).float().mean().item(),
         }
-        for rank in ("confidence", "class", "none"):
+        for rank in ("confidence", "class", "both", "none"):
             ranked = torch.cat([rank_boxes(task.kind, a.tokens, s, rank) for a, s in zip(said, scores, strict=True)])
             found = task.kind.decode(tokens[:, 0], ranked[:, 0])
             for suppression, threshold in SUPPRESSIONS.items():
@@ -152,6 +152,7 @@ def summary(measured: dict[str, dict[str, Any]]) -> list[Row]:
                 {
                     "AP by confidence": by["confidence"]["ap"],
                     "AP by class": by["class"]["ap"],
+                    "AP by both": by["both"]["ap"],
                     "AP without score": by["none"]["ap"],
                     "AR": by["none"]["ar"],
                     "reward": by["none"]["reward"],
@@ -170,7 +171,7 @@ def best_of_all(measured: dict[str, dict[str, Any]]) -> list[Row]:
     rows = []
     for name in dict.fromkeys(family(name) for name in measured):
         members = [parts["rows"] for member, parts in measured.items() if family(member) == name]
-        for score in ("confidence", "class", "none"):
+        for score in ("confidence", "class", "both", "none"):
             ways = [(row["decoding"], row["suppression"]) for row in members[0] if row["score"] == score]
             values = {
                 way: statistics.fmean(
@@ -189,31 +190,41 @@ def best_of_all(measured: dict[str, dict[str, Any]]) -> list[Row]:
 def studies(folder: Path) -> list[Row]:
     """The last line of each short run, on the scenes that training looks at, beside the start's."""
     rows = []
-    for name, lines in (("mle", curve(folder / "mle")), *((name, curve(folder / f"{name}-0")) for name in STUDIES)):
-        last = lines[-1]
+    for name in ("mle", *STUDIES):
+        place = folder / ("mle" if name == "mle" else f"{name}-0")
+        if not (place / "log.jsonl").exists():
+            continue
+        last = curve(place)[-1]
         kept = {short: last.get(long) for long, short in WATCHED.items()}
         rows.append({"policy": name, "what": STUDIES.get(name, "the start"), "steps": last["step"], **kept})
     return rows
 
 
+def measured_of(file: Path, name: str, shown: list[SceneBatch]) -> dict[str, Any]:
+    """Every figure of one policy."""
+    task = load_task(file)
+    assert isinstance(task, DetectTask)
+    policy = load_policy(file, task)
+    control = name == "mle" or name.startswith("more")
+    rows = measure(policy, task, shown, DECODINGS if control else ["most probable"])
+    rows += measure(policy, task, shown, ["most probable"], all_boxes=True)
+    return {"weights": digest(file), "rows": rows, "sampled_reward": sampled_reward(policy, task, shown)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs/predict"))
-    parser.add_argument("--scenes", type=int, default=1_000)
+    parser.add_argument("--scenes", type=int, default=500)
     options = parser.parse_args()
-    held_out = Scenes(seed=0, split="held-out")
-    shown = [held_out.batch(range(at, at + 100)) for at in range(FIRST, FIRST + options.scenes, 100)]
+    held_out = Later(FIRST)
+    shown = [held_out.batch(range(at, at + 100)) for at in range(0, options.scenes, 100)]
     measured: dict[str, dict[str, Any]] = {}
     for name, file in policies(options.runs / "detect"):
         if family(name) not in MAIN:
             continue
-        task = load_task(file)
-        assert isinstance(task, DetectTask)
-        policy = load_policy(file, task)
-        control = name == "mle" or name.startswith("more")
-        rows = measure(policy, task, shown, DECODINGS if control else ["most probable", "T 1"])
-        rows += measure(policy, task, shown, ["most probable"], all_boxes=True)
-        measured[name] = {"rows": rows, "sampled_reward": sampled_reward(policy, task, shown)}
+        known = measured_before(PLACE, name, file, options.scenes)
+        measured[name] = known or measured_of(file, name, shown)
+        rows = measured[name]["rows"]
         print(name, max(rows, key=lambda row: row["ap"]), flush=True)
     curves = {name: curve(options.runs / "detect" / name) for name in measured if name != "mle"}
     command = [
@@ -225,6 +236,7 @@ def main() -> None:
         "the_best_decoding_and_suppression_of_each": best_of_all(measured),
         "short_runs": studies(options.runs / "detect"),
         "notes": NOTES,
+        "scenes": options.scenes,
         "measured": measured,
         "curves": curves,
     }

@@ -58,7 +58,7 @@ def seeds(planned: Planned, count: int = 3) -> list[Planned]:
     ]
 
 
-ORDER = ("detect", "caption", "panoptic", "mle", "colour", "hacking", "studies")
+ORDER = ("mle", "detect", "caption", "colour", "panoptic", "hacking", "studies")
 RUNS = {
     "mle": [
         Planned("detect", "mle", "mle", 6_000),
@@ -68,8 +68,8 @@ RUNS = {
     ],
     "detect": [
         *seeds(Planned("detect", "reward", "map", 400, MAP)),
-        *seeds(Planned("detect", "reward", "recall", 300, RECALL)),
         *seeds(Planned("detect", "more", "more", 400, (*MEAN, "--every", "50"))),
+        *seeds(Planned("detect", "reward", "recall", 300, RECALL)),
     ],
     "caption": [
         *seeds(Planned("caption", "reward", "cider", 300, MEAN)),
@@ -84,11 +84,11 @@ RUNS = {
         *seeds(Planned("colour", "more", "more", 150, (*MEAN, "--every", "50"))),
     ],
     "hacking": [
-        Planned("detect", "reward", "unpunished-0", 120, (*RECALL, "--duplicate-cost", "0")),
+        Planned("detect", "reward", "unpunished-0", 80, (*RECALL, "--duplicate-cost", "0")),
         Planned("colour", "reward", "held-0", 150, (*MEAN, "--kl", "0.1", "--every", "50")),
     ],
     "studies": [
-        Planned("detect", "reward", f"{name}-0", 120, more)
+        Planned("detect", "reward", f"{name}-0", 80, more)
         for name, more in {
             "all_samples": RECALL,
             "false_cost": (*RECALL, "--false-cost", "0.3"),
