@@ -137,7 +137,7 @@ def sampled_reward(policy: SequencePolicy, task: DetectTask, shown: list[SceneBa
     return task.reward.outcome(said, {"boxes": joined([batch.boxes for batch in shown])}).reward.mean().item()
 
 
-def summary(measured: dict[str, dict[str, Any]]) -> list[Row]:
+def summary(measured: dict[str, dict[str, Any]], part: str = "rows") -> list[Row]:
     """One row for each family of seeds: AP with each score of the most probable answer, and what else tells."""
     rows = []
     for name in dict.fromkeys(family(name) for name in measured):
@@ -145,7 +145,7 @@ def summary(measured: dict[str, dict[str, Any]]) -> list[Row]:
         figures = []
         for parts in members:
             plain = [
-                row for row in parts["rows"] if row["decoding"] == "most probable" and row["suppression"] == "none"
+                row for row in parts[part] if row["decoding"] == "most probable" and row["suppression"] == "none"
             ]
             by = {row["score"]: row for row in plain}
             figures.append(
@@ -241,15 +241,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs/predict"))
     parser.add_argument("--scenes", type=int, default=500)
+    parser.add_argument("--many", type=int, default=2_000, help="further scenes for the most probable answers alone")
     options = parser.parse_args()
     held_out = Later(FIRST)
     shown = [held_out.batch(range(at, at + 100)) for at in range(0, options.scenes, 100)]
+    further = Later(FIRST + options.scenes)
+    many = [further.batch(range(at, at + 100)) for at in range(0, options.many, 100)]
     measured: dict[str, dict[str, Any]] = {}
     for name, file in policies(options.runs / "detect"):
         if family(name) not in MAIN:
             continue
         known = measured_before(PLACE, name, file, options.scenes)
         measured[name] = known or measured_of(file, name, shown)
+        if len(measured[name].get("many", [])) == 0:
+            task = load_task(file)
+            assert isinstance(task, DetectTask)
+            measured[name]["many"] = measure(load_policy(file, task), task, many, ["most probable"])
         rows = measured[name]["rows"]
         print(name, max(rows, key=lambda row: row["ap"]), flush=True)
     curves = {name: curve(options.runs / "detect" / name) for name in measured if name != "mle"}
@@ -260,6 +267,7 @@ def main() -> None:
     rows, best = summary(measured), best_of_all(measured)
     parts = {
         "rows": rows,
+        "the_most_probable_answers_of_many_more_scenes": summary(measured, "many"),
         "the_best_decoding_and_suppression_of_each": best,
         "short_runs": studies(options.runs / "detect"),
         "notes": [*NOTES, *against(rows, best)],

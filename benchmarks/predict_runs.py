@@ -85,6 +85,7 @@ RUNS = {
     ],
     "hacking": [
         Planned("detect", "reward", "unpunished-0", 80, (*RECALL, "--duplicate-cost", "0")),
+        Planned("detect", "reward", "naive-0", 150, (*OWN, "--rate", "1e-4", "--duplicate-cost", "-1")),
         Planned("colour", "reward", "held-0", 150, (*MEAN, "--kl", "0.1", "--every", "50")),
     ],
     "studies": [
