@@ -44,10 +44,10 @@ NOTES = [
     "`mle` is where all others start from; `more` is the control, the same number of further steps of likelihood.",
     "Boxes are scored by the confidence token, by the probability of their class token, by both multiplied, or not at "
     "all. Three seeds tune the same start; what differs are scenes and samples.",
-    "Why it hardly beats the class score: 400 updates of 64 samples are few, about a twentieth of each gradient is signal "
-    "(see the table of noise), and a divergence has to hold the policy or noise costs more than the reward gives. What "
-    "is gained comes from the confidence, which learns by cross-entropy; it knows other things than the class score, "
-    "and so both together are better than either.",
+    "Why it hardly beats the class score: 400 updates of 64 samples are few, about a twentieth of each gradient is "
+    "signal (see the table of noise), and a divergence has to hold the policy or noise costs more than the reward "
+    "gives. What is gained comes from the confidence, which learns by cross-entropy; it knows other things than the "
+    "class score, and so both together are better than either.",
     "The curves are of 200 scenes that were looked at while the plan was made. There the policies tuned for recall are "
     "no better than the control; on the scenes of the tables, which nobody had looked at, they are.",
 ]
