@@ -59,6 +59,7 @@ STUDIES = {
     "false_cost": "a box that fits nothing costs 0.3",
     "unpunished": "a duplicate costs nothing",
     "rate_0.001": "ten times the learning rate",
+    "rate_0.003": "thirty times",
     "rate_0.00003": "a third of it",
 }
 WATCHED = {

@@ -96,6 +96,7 @@ RUNS = {
             "one_sample": (*RECALL, "--estimator", "one_sample"),
             "whole_reward": (*RECALL, "--discount", "whole"),
             "rate_0.001": (*RECALL, "--rate", "0.001"),
+            "rate_0.003": (*RECALL, "--rate", "0.003"),
             "rate_0.00003": (*RECALL, "--rate", "0.00003"),
         }.items()
     ],
