@@ -153,7 +153,9 @@ def _drawing(name: str, font: Path | None) -> Image.Image:
         assert font is not None, "check_class comes first"
         letter = ImageFont.truetype(str(font), _EMOJI_SIZE)
         page = Image.new("RGBA", (2 * _EMOJI_SIZE, 2 * _EMOJI_SIZE))
-        ImageDraw.Draw(page).text((_EMOJI_SIZE // 4, _EMOJI_SIZE // 4), EMOJI.get(name, name), font=letter, embedded_color=True)
+        ImageDraw.Draw(page).text(
+            (_EMOJI_SIZE // 4, _EMOJI_SIZE // 4), EMOJI.get(name, name), font=letter, embedded_color=True
+        )
         return page.crop(page.getbbox())
     page = Image.new("L", (_MASTER, _MASTER))
     draw = ImageDraw.Draw(page)
