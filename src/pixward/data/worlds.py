@@ -113,7 +113,8 @@ class World:
             raise ValueError(f"seed must be at least 0 and split one of {', '.join(SPLITS)}, got {seed} and {split!r}")
         if not prompts:
             raise PixwardError(f"a world needs prompts, and the split {split} has none: give it more subjects")
-        self.prompts, self.groups, self.settings = tuple(prompts), tuple(groups), settings
+        self.prompts, self.settings = tuple(prompts), settings
+        self.groups = tuple(group for group in groups if group)
         self.seed, self.split, self.font = seed, split, font
 
     @property

@@ -56,16 +56,18 @@ class BertScore:
 
         Raises:
             PixwardError: transformers is missing, or there is no such model.
+            ValueError: the model has no such layer.
         """
         try:
             from transformers import AutoModel, AutoTokenizer
         except ImportError:
             raise PixwardError("BERTScore needs transformers: pip install 'pixward[denoise]'") from None
         try:
-            return BertScore(AutoModel.from_pretrained(str(name)), AutoTokenizer.from_pretrained(str(name)), layer)
+            model, tokenizer = AutoModel.from_pretrained(str(name)), AutoTokenizer.from_pretrained(str(name))
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise PixwardError(f"cannot load a language model from {name}: {reason}") from error
+        return BertScore(model, tokenizer, layer)
 
     @torch.no_grad()
     def __call__(self, candidates: Sequence[str], references: Sequence[str]) -> TextScores:

@@ -42,6 +42,11 @@ class ClassAlignment:
     classifier: Callable[[Tensor], Tensor]
     groups: tuple[tuple[str, ...], ...]
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for no groups, or one without phrases."""
+        if not self.groups or not all(self.groups):
+            raise ValueError(f"alignment needs groups of phrases, none of them empty, got {self.groups}")
+
     def __call__(self, output: Tensor, target: Sequence[str]) -> Tensor:
         """Scores ``(B,)`` float32, at most 0, of pictures ``(B, 3, H, W)`` for their prompts; gradients flow.
 
@@ -68,7 +73,7 @@ class ClassAlignment:
         return ((seen == wanted) | (wanted < 0)).all(1).float()
 
     def _log_probs(self, output: Tensor, count: int) -> list[Tensor]:
-        """One tensor ``(B, n_k)`` for each group that has phrases."""
+        """One tensor ``(B, n_k)`` for each group."""
         logits, sizes = self.classifier(output), [len(group) for group in self.groups]
         if tuple(logits.shape) != (count, sum(sizes)) or len(output) != count:
             raise PixwardError(
