@@ -47,7 +47,8 @@ def embed_guidance(scale: float, width: int, count: int) -> Tensor:
     if width < 4 or width % 2:
         raise ValueError(f"the width of the embedding must be even and at least 4, got {width}")
     half = width // 2
-    rates = torch.exp(-math.log(10_000.0) * torch.arange(half, dtype=torch.float32) / (half - 1))
+    # In the order in which diffusers rounds: sines of thousands feel it, and the network was trained on them.
+    rates = torch.exp(torch.arange(half, dtype=torch.float32) * -(math.log(10_000.0) / (half - 1)))
     angles = 1000.0 * (scale - 1) * rates
     return torch.cat([angles.sin(), angles.cos()])[None].expand(count, width)
 
