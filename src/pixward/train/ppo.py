@@ -127,11 +127,8 @@ def ppo(
         totals["queries"] += settings.batch * settings.accumulate
         halt = step % settings.checkpoint_every == 0 or step == settings.steps
         if halt or step % settings.log_every == 0:
-            line = workers.mean({name: value / (step - logged) for name, value in sums.items()})
-            if not math.isfinite(line["loss"] + line["grad_norm"]):
-                raise PixwardError(f"training diverged before step {step}: lower the learning rate or set kl")
-            totals["network_calls"] += round(line.pop("calls") * (step - logged) * workers.count)
-            line |= {**totals, "seconds": round((time.monotonic() - began) / (step - logged), 4)}
+            line = _line(workers, sums, step, logged, totals)
+            line["seconds"] = round((time.monotonic() - began) / (step - logged), 4)
             learner.show_mean(halt)
             if halt and evaluate is not None:
                 line |= workers.share(dict(evaluate(step)) if workers.first else None)
@@ -141,6 +138,17 @@ def ppo(
             if halt:
                 save(run, learner, "ppo", asdict(settings), step)
                 yield {"step": step, **line}
+
+
+def _line(
+    workers: Workers, sums: Mapping[str, float], step: int, logged: int, totals: dict[str, int]
+) -> dict[str, float]:
+    """Means over the steps since ``logged``, and the totals, which it brings up to date."""
+    line = workers.mean({name: value / (step - logged) for name, value in sums.items()})
+    if not math.isfinite(line["loss"] + line["grad_norm"]):
+        raise PixwardError(f"training diverged before step {step}: lower the learning rate or set kl")
+    totals["network_calls"] += round(line.pop("calls") * (step - logged) * workers.count)
+    return {**line, **totals}
 
 
 def _calls(policy: Any, start: Any) -> int:
