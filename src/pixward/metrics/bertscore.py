@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from pixward.errors import PixwardError
 
@@ -42,8 +42,8 @@ class BertScore:
         ValueError: the model has no such layer.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Any, layer: int | None = None) -> None:
-        self.model: Any = model.eval().requires_grad_(False)
+    def __init__(self, model: Any, tokenizer: Any, layer: int | None = None) -> None:
+        self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         depth = int(self.model.config.num_hidden_layers)
         if layer is not None and not 0 <= layer <= depth:
