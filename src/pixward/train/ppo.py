@@ -119,15 +119,13 @@ def ppo(
         looked = _calls(policy, start)
         drawn, figures = _draw(env, learner, task, settings, step)
         rate = settings.learning_rate * (1 - (1 - settings.floor) * step / settings.steps)
-        figures |= _learn(learner, settings, drawn, start, rate)
-        figures["calls"] = _calls(policy, start) - looked
-        for name, value in figures.items():
-            sums[name] = sums.get(name, 0.0) + value
+        figures |= _learn(learner, settings, drawn, start, rate) | {"calls": _calls(policy, start) - looked}
+        _add(sums, figures, 1.0)
         step += 1
         totals["queries"] += settings.batch * settings.accumulate
         halt = step % settings.checkpoint_every == 0 or step == settings.steps
         if halt or step % settings.log_every == 0:
-            line = _line(workers, sums, step, logged, totals)
+            line = _line(workers, sums, step, step - logged, totals)
             line["seconds"] = round((time.monotonic() - began) / (step - logged), 4)
             learner.show_mean(halt)
             if halt and evaluate is not None:
@@ -141,14 +139,19 @@ def ppo(
 
 
 def _line(
-    workers: Workers, sums: Mapping[str, float], step: int, logged: int, totals: dict[str, int]
+    workers: Workers, sums: Mapping[str, float], step: int, count: int, totals: dict[str, int]
 ) -> dict[str, float]:
-    """Means over the steps since ``logged``, and the totals, which it brings up to date."""
-    line = workers.mean({name: value / (step - logged) for name, value in sums.items()})
+    """Means over the last ``count`` steps, and the totals, which it brings up to date."""
+    line = workers.mean({name: value / count for name, value in sums.items()})
     if not math.isfinite(line["loss"] + line["grad_norm"]):
         raise PixwardError(f"training diverged before step {step}: lower the learning rate or set kl")
-    totals["network_calls"] += round(line.pop("calls") * (step - logged) * workers.count)
+    totals["network_calls"] += round(line.pop("calls") * count * workers.count)
     return {**line, **totals}
+
+
+def _add(sums: dict[str, float], figures: Mapping[str, float], share: float) -> None:
+    for name, value in figures.items():
+        sums[name] = sums.get(name, 0.0) + value * share
 
 
 def _calls(policy: Any, start: Any) -> int:
@@ -270,9 +273,8 @@ def _learn(
                     with learner.accumulating(at == len(part) - 1 and place == chunks):
                         loss, figures = _loss(learner, settings, piece, weights[piece.index], start)
                         learner.backward(loss / whole)
-                    for name, value in figures.items():
-                        sums[name] = sums.get(name, 0.0) + value / whole
-            sums["grad_norm"] = sums.get("grad_norm", 0.0) + learner.step(rate)
+                    _add(sums, figures, 1 / whole)
+            _add(sums, {"grad_norm": learner.step(rate)}, 1.0)
     return {name: value / (settings.passes * len(drawn)) for name, value in sums.items()}
 
 
