@@ -23,6 +23,7 @@ PARTS = {
     "panoptic": "Panoptic maps",
     "caption": "Captions",
     "colour": "Colours",
+    "noise": "How much of a gradient is noise",
     "hacking": "Rewards that are hacked, and held",
     "speed": "Speed",
     "parity": "The same figures as other tools",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,22 +10,38 @@ from pathlib import Path
 from typing import Any
 
 from pixward.bench.provenance import commit, hardware, today
-from pixward.data.synth import SceneBatch, Scenes
+from pixward.data.synth import Scene, Scenes
 from pixward.files import save_text
 from pixward.run import read_log
 
 Row = dict[str, Any]
 
 
-class From:
-    """Pictures of ``source`` from number ``first`` on: held-out scenes that training never looked at."""
+class Later(Scenes):
+    """Held-out scenes from number ``first`` on, which training never looked at."""
 
-    def __init__(self, source: Scenes, first: int) -> None:
-        self.source, self.first = source, first
+    def __init__(self, first: int) -> None:
+        super().__init__(seed=0, split="held-out")
+        self.first = first
 
-    def batch(self, indices: Any) -> SceneBatch:
-        """See :class:`pixward.predict.task.Source`."""
-        return self.source.batch([index + self.first for index in indices])
+    def scene(self, index: int) -> Scene:
+        """The scene ``first + index`` of those held out."""
+        return super().scene(self.first + index)
+
+
+def digest(file: Path) -> str:
+    """Twelve letters that tell one weight file from another."""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+
+
+def measured_before(place: Path, name: str, file: Path, scenes: int) -> Any:
+    """What ``place`` has of the policy ``name``, if these are the weights and scenes that it measured; else None."""
+    if not place.exists():
+        return None
+    found = json.loads(place.read_text(encoding="utf-8"))
+    known = found.get("measured", {}).get(name)
+    same = known is not None and found.get("scenes") == scenes and known.get("weights") == digest(file)
+    return known if same else None
 
 
 def policies(folder: Path) -> Iterator[tuple[str, Path]]:

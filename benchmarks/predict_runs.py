@@ -22,8 +22,13 @@ ROOT = Path(__file__).resolve().parents[1]
 SEEDS = (0, 1, 2)
 MEAN = ("--rate", "1e-4", "--average", "0.98")  # of rewards and controls alike
 OWN = ("--average", "0.98", "--warmup", "60", "--discount", "0", "--every", "50")  # every box judged by itself
-RECALL = (*OWN, "--rate", "1e-4")
-MAP = (*OWN, "--reward", "map", "--rate", "5e-5", "--kl", "0.1")  # a confidence is learnt, all else is held
+RECALL = (*OWN, "--rate", "1e-4", "--kl", "0.1")
+MAP = (*OWN, "--reward", "map", "--rate", "1e-4", "--kl", "0.5")  # a confidence is learnt, all else is held
+
+PANOPTIC = (
+    *("--discount", "0", "--temperature", "0.7", "--kl", "0.3"),  # every token judged by its own cell
+    *("--rate", "1e-4", "--average", "0.95", "--warmup", "20", "--every", "40"),
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ def seeds(planned: Planned, count: int = 3) -> list[Planned]:
     ]
 
 
-ORDER = ("mle", "detect", "caption", "panoptic", "colour", "hacking", "studies")
+ORDER = ("mle", "detect", "caption", "colour", "panoptic", "hacking", "studies")
 RUNS = {
     "mle": [
         Planned("detect", "mle", "mle", 6_000),
@@ -63,27 +68,27 @@ RUNS = {
     ],
     "detect": [
         *seeds(Planned("detect", "reward", "map", 400, MAP)),
-        *seeds(Planned("detect", "reward", "recall", 400, RECALL)),
         *seeds(Planned("detect", "more", "more", 400, (*MEAN, "--every", "50"))),
+        *seeds(Planned("detect", "reward", "recall", 300, RECALL)),
     ],
     "caption": [
         *seeds(Planned("caption", "reward", "cider", 300, MEAN)),
         *seeds(Planned("caption", "more", "more", 300, MEAN)),
     ],
     "panoptic": [
-        *seeds(Planned("panoptic", "reward", "panoptic", 150, (*MEAN, "--every", "50"))),
-        *seeds(Planned("panoptic", "more", "more", 150, (*MEAN, "--every", "50"))),
+        *seeds(Planned("panoptic", "reward", "panoptic", 120, PANOPTIC)),
+        *seeds(Planned("panoptic", "more", "more", 120, ("--rate", "1e-4", "--average", "0.95", "--every", "40"))),
     ],
     "colour": [
         *seeds(Planned("colour", "reward", "colourful", 150, (*MEAN, "--every", "50"))),
         *seeds(Planned("colour", "more", "more", 150, (*MEAN, "--every", "50"))),
     ],
     "hacking": [
-        Planned("detect", "reward", "unpunished-0", 200, (*RECALL, "--duplicate-cost", "0")),
+        Planned("detect", "reward", "unpunished-0", 80, (*RECALL, "--duplicate-cost", "0")),
         Planned("colour", "reward", "held-0", 150, (*MEAN, "--kl", "0.1", "--every", "50")),
     ],
     "studies": [
-        Planned("detect", "reward", f"{name}-0", 200, more)
+        Planned("detect", "reward", f"{name}-0", 80, more)
         for name, more in {
             "all_samples": RECALL,
             "false_cost": (*RECALL, "--false-cost", "0.3"),

@@ -5,6 +5,7 @@
     OMP_NUM_THREADS=1 python recipes/predict.py --task detect --phase mle --out runs/predict
     OMP_NUM_THREADS=1 python recipes/predict.py --task detect --phase reward --out runs/predict --name recall-0
     OMP_NUM_THREADS=1 python recipes/predict.py --task detect --phase more --out runs/predict --name more-0
+    python recipes/predict.py --task detect --phase ship --out runs/predict --name map-0
 
 ``codes`` trains the VQ-VAE that ``--task panoptic`` speaks in (4,000 steps), writes OUT/panoptic/codes.safetensors and,
 beside it, the ceiling that its policies have; codes that are there already are only measured.
@@ -36,7 +37,7 @@ from pixward.predict.encoder import pretrain_encoder
 from pixward.predict.panoptic import PanopticTask, ceiling
 from pixward.predict.phases import Phase, begun, run_phase
 from pixward.predict.task import PredictTask, new_policy
-from pixward.predict.weights import save_policy
+from pixward.predict.weights import load_policy, load_task, save_policy
 from pixward.rewards.vision import DetectionSettings
 from pixward.train.likelihood import LikelihoodSettings
 from pixward.train.reinforce import ReinforceSettings
@@ -51,7 +52,7 @@ def task_for(options: argparse.Namespace) -> PredictTask:
         if not place.exists():
             raise PixwardError(f"there is no {place}: run --phase codes first")
         cost = 0.3 if options.false_cost is None else options.false_cost
-        return PanopticTask(load_codes(place), SceneSettings().labels, cost, "bf16")
+        return PanopticTask(load_codes(place), SceneSettings().labels, cost, "bf16", local=options.discount != "whole")
     if options.task == "caption":
         # Every phase reads the same scenes, and so has the same words or colours.
         return CaptionTask.of(Scenes(seed=0))
@@ -150,10 +151,17 @@ def learn_codes(options: argparse.Namespace) -> None:
     print(json.dumps(figures), flush=True)
 
 
+def ship(trained: Path, name: str) -> None:
+    """The weights that come with pixward, in half precision."""
+    task = load_task(trained)
+    place = Path(__file__).resolve().parents[1] / "src" / "pixward" / "weights" / f"{name}.predict.safetensors"
+    save_policy(place, load_policy(trained), task, torch.float16)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=["detect", "panoptic", "colour", "caption"], default="detect")
-    parser.add_argument("--phase", choices=["encoder", "codes", "mle", "reward", "more"], required=True)
+    parser.add_argument("--phase", choices=["encoder", "codes", "mle", "reward", "more", "ship"], required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/predict"))
     parser.add_argument("--name", help="the phase's folder in OUT/TASK; its own name if not given")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop at the first checkpoint after these")
@@ -169,7 +177,7 @@ def main() -> None:
     parser.add_argument("--false-cost", type=float, help="of a wrong box (0) or segment (0.3)")
     parser.add_argument("--confidence", type=float, default=0.3, help="of detection")
     parser.add_argument("--duplicate-cost", type=float, default=0.3, help="of detection")
-    parser.add_argument("--discount", default="whole", help="of what later boxes add; whole: every box has all of it")
+    parser.add_argument("--discount", default="whole", help="of what later boxes add; whole: all judged by all of it")
     parser.add_argument("--average", type=float, default=0.0, help="keep a running mean of the weights, such as 0.99")
     parser.add_argument("--temperature", type=float, default=1.0, help="of samples")
     parser.add_argument("--warmup", type=int, default=20, help="steps in which the rate of a reward rises")
@@ -177,6 +185,9 @@ def main() -> None:
     parser.add_argument("--estimator", choices=["leave_one_out", "one_sample", "group"], default="leave_one_out")
     parser.add_argument("--kl", type=float, default=0.0)
     options = parser.parse_args()
+    if options.phase == "ship":
+        ship(options.out / options.task / (options.name or "reward") / "policy.safetensors", options.task)
+        return
     if options.phase == "codes":
         learn_codes(options)
         return

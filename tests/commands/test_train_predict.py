@@ -143,7 +143,7 @@ def test_bad_input(tmp_path, pixward, folder):
         ("train", "predict", "--out", tmp_path / "run"): "say what to train: --task detect",
         (*run, "detect", "--phase", "reward"): "starts from trained weights: give --start WEIGHTS",
         (*run, "detect", "--phase", "reward", "--start", "gone"): "there is no weight file gone",
-        (*run, "detect", "--phase", "reward", "--start", "detect"): "no weights for detect come with this version",
+        (*run, "detect", "--phase", "reward", "--start", "caption"): "is for the task caption, not for detect",
         (*run, "detect", "--phase", "more", "--start", tmp_path / "photo.safetensors"): "no whole file of weights",
         (*run, "caption", "--phase", "reward", "--start", mle): "is for the task detect, not for caption",
         (*run, "detect", "--phase", "reward", "--start", mle, "--data", folder): "has no class cat",

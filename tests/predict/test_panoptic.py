@@ -231,3 +231,16 @@ def test_faults_are_named(tmp_path):
 def test_a_new_policy_fits():
     made = new_policy(task(), width=16)
     assert made.settings.vocabulary == 10 and made.settings.length == 16 and made.settings.channels == 3
+
+
+def test_a_token_is_judged_by_what_its_cell_shows():
+    said, true = two_pictures()
+    made = PanopticReward(lambda tokens: said)
+    tokens = torch.ones(2, 1, 4).long()
+    worth = made.outcome(tokens, {"segments": true}).worth
+    torch.testing.assert_close(worth.sum(1), torch.tensor([0.8 + 0.75, -0.3]))
+    # Four cells of two by two pixels. The upper right one of the first picture shows a column of the thing as well.
+    near = made.nearby(tokens, {"segments": true})
+    torch.testing.assert_close(near[0, 0], torch.tensor([0.8, 0.8 + 0.75, 0.8, 0.75]))
+    torch.testing.assert_close(near[1, 0], torch.full((4,), -0.3))
+    assert task(local=True).rewarded(SCENES, 2).returns is not None and task().rewarded(SCENES, 2).returns is None

@@ -280,3 +280,9 @@ def test_a_run_with_a_mean_resumes_to_the_same_weights(tokens, tmp_path):
     with Run(tmp_path / "parts", resume=True, tensorboard=False) as run:
         list(reinforce(resumed, task, settings, run, Workers()))
     assert all(bool((resumed.state_dict()[name] == weight).all()) for name, weight in whole.state_dict().items())
+
+
+def test_a_divergence_in_the_reward_needs_a_whole_reward(tokens, tmp_path):
+    task = RewardTask(lambda index: tokens.batches(index, 8), [threes], returns=lambda said, _: said.float())
+    with pytest.raises(ValueError, match="use kl_in loss"):
+        tune(tokens, tmp_path, replace(LEARN, steps=1, kl=0.1, kl_in="reward"), task)

@@ -29,6 +29,11 @@ STEPS = {"mle": 8_000, "reward": 600, "more": 600}
 """Updates of each phase unless told otherwise."""
 RATES = {"mle": 7e-4, "reward": 1e-4, "more": 1e-4}
 """Learning rates. In the reward phase a higher one collapses within 200 steps."""
+KL = {"detect": 0.5, "panoptic": 0.3, "colour": 0.1, "caption": 0.0}
+"""What a divergence of one from the start costs while a reward is learnt. Without it a detector loses more to the noise
+of its gradients than it gains, and colours become a rainbow (docs/results/predict.md)."""
+MEAN = 0.98
+"""Share of the running mean of the weights that stays at every update while a reward is learnt."""
 BATCHES = {"mle": 32, "reward": 16, "more": 32}
 """Pictures of an update."""
 CODES_STEPS = 4_000
@@ -48,6 +53,7 @@ class PredictTraining:
         batch: pictures of each.
         rate: the learning rate's peak.
         reward: recall or map, for detect.
+        kl: what divergence from the start costs, for reward.
         data: a folder of COCO's files, or one of them; None for made-up scenes.
         images: where the pictures of ``data`` lie.
         mend: leave out faulty entries of ``data``.
@@ -65,6 +71,7 @@ class PredictTraining:
     batch: int | None = None
     rate: float | None = None
     reward: str | None = None
+    kl: float | None = None
     data: str | None = None
     images: str | None = None
     mend: bool | None = None
@@ -171,6 +178,8 @@ def settled(job: PredictTraining) -> PredictTraining:
     if task is None:
         raise PixwardError("say what to train: --task detect, panoptic, colour or caption")
     phase = job.phase or known.get("phase") or "mle"
+    if job.kl is not None and phase != "reward":
+        raise PixwardError(f"--kl is for --phase reward, not for {phase}")
     if job.reward is not None and (task, phase) != ("detect", "reward"):
         raise PixwardError(f"--reward is for --task detect --phase reward, not for {task} with {phase}")
     usual: dict[str, Any] = {
@@ -180,6 +189,7 @@ def settled(job: PredictTraining) -> PredictTraining:
         "batch": BATCHES[phase],
         "rate": RATES[phase],
         "reward": "map" if (task, phase) == ("detect", "reward") else None,
+        "kl": KL[task] if phase == "reward" else None,
         "mend": False,
         "held_out": 200,
         "seed": 0,
@@ -272,7 +282,14 @@ def _phase(job: PredictTraining, start: Path | None, held_out: Source) -> Phase:
         steps, seed, learning_rate=rate, warmup=warmup, log_every=lines, checkpoint_every=every
     )
     tuning = ReinforceSettings(
-        steps, seed, learning_rate=rate, warmup=min(20, warmup), log_every=lines, checkpoint_every=every
+        steps,
+        seed,
+        kl=job.kl or 0.0,
+        learning_rate=rate,
+        warmup=min(60, warmup),
+        average=MEAN,
+        log_every=lines,
+        checkpoint_every=every,
     )
     scored = _of(job.held_out)
     if isinstance(held_out, FolderSource):

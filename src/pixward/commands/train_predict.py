@@ -67,6 +67,10 @@ OptionalReward = Annotated[
         "--reward", help="Of detect: recall for found boxes; map (default) also learns how sure to be of each."
     ),
 ]
+Kl = Annotated[
+    float | None,
+    typer.Option("--kl", metavar="W", min=0, help="What straying from --start costs while a reward is learnt."),
+]
 HeldOut = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Held-out pictures of each evaluation. Default: 200.")
 ]
@@ -81,6 +85,7 @@ def command(
     batch: Batch = None,
     rate: Rate = None,
     reward: OptionalReward = None,
+    kl: Kl = None,
     data: Data = None,
     images: Images = None,
     mend: Mend = False,
@@ -115,6 +120,7 @@ def command(
         batch=batch,
         rate=rate,
         reward=reward and reward.value,
+        kl=kl,
         data=None if data is None else str(data.resolve()),
         images=None if images is None else str(images.resolve()),
         mend=mend or None,

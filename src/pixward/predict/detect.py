@@ -28,8 +28,8 @@ from pixward.types import Decoding, Samples, Scores
 
 Batch = Mapping[str, Any]
 
-Rank = Literal["confidence", "class", "none"]
-"""What a box's score is: the probability of "right", that of its class, or 1 for all."""
+Rank = Literal["confidence", "class", "both", "none"]
+"""What a box's score is: the probability of "right", that of its class, their product, or 1 for all."""
 
 
 def lessons(kind: BoxTokens, scenes: Source, batch: int, seed: int = 0) -> Callable[[int], Batch]:
@@ -241,6 +241,8 @@ def detect(
 
 def rank_boxes(kind: BoxTokens, tokens: Tensor, scores: Scores, rank: Rank) -> Tensor:
     """A score for each box, ``(B, K, boxes)``, in [0, 1]; meaningless after the end."""
+    if rank == "both":
+        return rank_boxes(kind, tokens, scores, "confidence") * rank_boxes(kind, tokens, scores, "class")
     if rank == "confidence":
         return scores.table[..., 5::6, kind.RIGHT].exp().nan_to_num(0)
     if rank == "class":

@@ -7,6 +7,7 @@ policy says is decoded, without gradients, and compared with the truth. No polic
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -69,6 +70,7 @@ class PanopticOutcome:
         matches: of those, which match a true one.
         false_positives: which match none; each costs.
         false_negatives: true ones that no segment matches.
+        worth: of each segment, ``(N, P)``: its overlap if it matches, else minus its cost; they add up to the reward.
     """
 
     reward: Tensor
@@ -76,6 +78,7 @@ class PanopticOutcome:
     matches: Tensor
     false_positives: Tensor
     false_negatives: Tensor
+    worth: Tensor
 
 
 def outcome_of(output: Segments, target: Segments, cost: float = 0.3) -> PanopticOutcome:
@@ -91,6 +94,7 @@ def outcome_of(output: Segments, target: Segments, cost: float = 0.3) -> Panopti
         (match.iou > 0).sum(1),
         match.false_positive.sum(1),
         match.false_negative.sum(1),
+        (match.iou - cost * match.false_positive).float(),
     )
 
 
@@ -114,7 +118,7 @@ class PanopticReward:
 
     decode: Callable[[Tensor], Segments]
     cost: float = 0.3
-    _last: tuple[Tensor, Batch, PanopticOutcome] | None = field(default=None, init=False, repr=False)
+    _last: tuple[Tensor, Batch, Segments, PanopticOutcome] | None = field(default=None, init=False, repr=False)
 
     __name__ = "panoptic"
 
@@ -125,9 +129,18 @@ class PanopticReward:
     def outcome(self, tokens: Tensor, batch: Batch) -> PanopticOutcome:
         """Of all ``B * K`` maps."""
         if self._last is None or self._last[0] is not tokens or self._last[1] is not batch:
-            target = batch["segments"].repeat(tokens.shape[1])
-            self._last = tokens, batch, outcome_of(self.decode(tokens.flatten(0, 1)), target, self.cost)
-        return self._last[2]
+            target, said = batch["segments"].repeat(tokens.shape[1]), self.decode(tokens.flatten(0, 1))
+            self._last = tokens, batch, said, outcome_of(said, target, self.cost)
+        return self._last[3]
+
+    def nearby(self, tokens: Tensor, batch: Batch) -> Tensor:
+        """What the segments are worth that can be seen in the cell of each token, ``(B, K, L)``."""
+        outcome = self.outcome(tokens, batch)
+        assert self._last is not None
+        ids, side = self._last[2].ids, math.isqrt(tokens.shape[2])
+        there = F.one_hot(ids, outcome.worth.shape[1] + 1)[..., 1:].movedim(3, 1).float()
+        shown = F.max_pool2d(there, ids.shape[1] // side)
+        return torch.einsum("npij,np->nij", shown, outcome.worth).reshape(tokens.shape)
 
 
 # --- the task as a whole --------------------------------------------------------------------------------------------
@@ -143,12 +156,15 @@ class PanopticTask:
         cost: of a segment that matches nothing.
         precision: of the codes' convolutions. ``bf16`` takes a third of the time on processors that know it, and
             decides otherwise for less than one pixel in a hundred.
+        local: judge each token by the segments in its own cell alone. The paper judges all of them by the whole map,
+            of which one token decides little: a gradient from few samples is noise then.
     """
 
     codes: PanopticCodes
     names: tuple[str, ...]
     cost: float = 0.3
     precision: Precision = "no"
+    local: bool = False
 
     name = "panoptic"
     channels = 3
@@ -203,7 +219,7 @@ class PanopticTask:
             "false_segments": count("false_positives"),
             "missed": count("false_negatives"),
         }
-        return RewardTask(draw, [reward], (), monitors)
+        return RewardTask(draw, [reward], (), monitors, returns=reward.nearby if self.local else None)
 
     @torch.no_grad()
     def evaluate(

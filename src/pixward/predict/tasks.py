@@ -58,15 +58,16 @@ def with_reward(task: PredictTask, reward: DetectionRewardName, data: FolderData
     """``task`` with the reward of that name, which matters to detection only; the others have one.
 
     ``recall`` pays for found boxes. ``map`` also teaches the confidence how well each box fits, as the paper does for
-    mean average precision, and pays more for rare classes.
+    mean average precision, and pays more for rare classes. A box is judged by what it adds to those before it, not by
+    the whole reward: see :func:`pixward.predict.detect.reward_task`.
     """
     if not isinstance(task, DetectTask):
         return task
     if reward == "recall":
-        return replace(task, confidence=0.0)
+        return replace(task, confidence=0.0, discount=0.0)
     # The classes of scenes are equally frequent, so that their weights are all 1.
     weights = None if data is None else class_weights(data.counts)
-    return replace(task, settings=replace(task.settings, class_weights=weights))
+    return replace(task, discount=0.0, settings=replace(task.settings, class_weights=weights))
 
 
 def check_names(task: PredictTask, data: FolderData, where: str) -> None:

@@ -135,13 +135,7 @@ def reinforce(
         sets = [_draw(learner, task, settings, start, number) for number in numbers]
         rate = settings.learning_rate * schedule(step, settings.steps, settings.warmup, settings.floor)
         figures = [figures for _, figures in sets]
-        for _ in range(settings.updates):
-            for place, (drawn, _) in enumerate(sets):
-                with learner.accumulating(place == len(sets) - 1):
-                    loss, parts = _loss(learner, task, settings, drawn)
-                    learner.backward(loss / len(sets))
-                figures.append({name: value / settings.updates for name, value in parts.items()})
-            figures.append({"grad_norm": learner.step(rate) * len(sets) / settings.updates})
+        figures += _update(learner, task, settings, [drawn for drawn, _ in sets], rate)
         for part in figures:
             for name, value in part.items():
                 sums[name] = sums.get(name, 0.0) + value / len(sets)
@@ -161,6 +155,21 @@ def reinforce(
             if halt:
                 save(run, learner, "reinforce", asdict(settings), step)
                 yield {"step": step, **line}
+
+
+def _update(
+    learner: Learner, task: RewardTask, settings: ReinforceSettings, sets: list[_Drawn], rate: float
+) -> list[dict[str, float]]:
+    """Learn from ``sets`` as often as the settings say; figures that add up to those of each set."""
+    figures: list[dict[str, float]] = []
+    for _ in range(settings.updates):
+        for place, drawn in enumerate(sets):
+            with learner.accumulating(place == len(sets) - 1):
+                loss, parts = _loss(learner, task, settings, drawn)
+                learner.backward(loss / len(sets))
+            figures.append({name: value / settings.updates for name, value in parts.items()})
+        figures.append({"grad_norm": learner.step(rate) * len(sets) / settings.updates})
+    return figures
 
 
 # --- one set of samples -------------------------------------------------------------------------------------------
@@ -210,6 +219,10 @@ def _draw(
     reference = reference[:, kept] if reference is not None else None
     advantages = _advantages(rewards, settings)
     if task.returns is not None:
+        if settings.kl and settings.kl_in == "reward":
+            raise ValueError(
+                "a task that judges every token by itself has no whole reward to take kl off: use kl_in loss"
+            )
         # Place by place against the same place of the others, whose tokens this one has no part in either.
         returns = task.returns(whole, batch).transpose(1, 2)
         flat = _advantages(returns.flatten(0, 1), settings)
