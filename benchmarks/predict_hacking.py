@@ -38,7 +38,11 @@ COLOURS = {
     "hue_distance": "distance of hues",
 }
 RUNS = {
-    "detect": {"all_samples-0": "duplicates cost 0.3", "unpunished-0": "duplicates cost nothing"},
+    "detect": {
+        "all_samples-0": "duplicates cost 0.3, KL of 0.1",
+        "unpunished-0": "duplicates cost nothing, KL of 0.1",
+        "naive-0": "every box that fits earns, nothing holds it",
+    },
     "colour": {"colourful-0": "nothing holds it", "held-0": "KL of 0.1 from the start"},
 }
 
@@ -77,8 +81,9 @@ def main() -> None:
 
 
 NOTES = [
-    "Without a cost for duplicates nothing in the reward speaks against saying an object again; the monitor "
-    "`duplicates` shows it at once, long before average precision does.",
+    "Where every box that fits an object earns, however often it was said, policies learn to say it again; the monitor "
+    "`duplicates` tells, while the reward only rises. Duplicates that cost nothing earn nothing either, and do no harm "
+    "in so short a run.",
     "Colourfulness looks at no truth: a rainbow earns the most. PSNR, deltaE and the distances from the colours of "
     "true pictures are monitors, in no reward.",
 ]

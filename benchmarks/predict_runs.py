@@ -85,6 +85,7 @@ RUNS = {
     ],
     "hacking": [
         Planned("detect", "reward", "unpunished-0", 80, (*RECALL, "--duplicate-cost", "0")),
+        Planned("detect", "reward", "naive-0", 150, (*OWN, "--rate", "1e-4", "--duplicate-cost", "-1")),
         Planned("colour", "reward", "held-0", 150, (*MEAN, "--kl", "0.1", "--every", "50")),
     ],
     "studies": [
@@ -121,6 +122,15 @@ def run(planned: Planned, out: Path) -> int:
         return subprocess.run(command, stdout=told, stderr=told, env={**os.environ, "OMP_NUM_THREADS": "1"}).returncode
 
 
+def prepare(tasks: set[str], out: Path) -> None:
+    """The encoder that all policies begin from, and the codes of panoptic maps, unless they are there."""
+    recipe = [sys.executable, str(ROOT / "recipes" / "predict.py"), "--out", str(out)]
+    if not (out / "encoder" / "policy.safetensors").exists():
+        subprocess.run([*recipe, "--phase", "encoder"], check=True)
+    if "panoptic" in tasks and not (out / "panoptic" / "codes.safetensors").exists():
+        subprocess.run([*recipe, "--task", "panoptic", "--phase", "codes"], check=True)
+
+
 def work(waiting: list[Planned], out: Path, lock: Lock) -> None:
     """Take what is ready until nothing is left."""
     while waiting:
@@ -149,6 +159,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     parts = [RUNS[part] for part in ORDER if not options.part or part in options.part]
     waiting = [run for runs in parts for run in runs if not options.only or run.task in options.only]
+    prepare({planned.task for planned in waiting}, options.out)
     lock = Lock()
     with ThreadPoolExecutor(options.jobs) as pool:
         for done in [pool.submit(work, waiting, options.out, lock) for _ in range(options.jobs)]:

@@ -98,7 +98,7 @@ def test_what_is_wrong_is_said(tmp_path, pixward, weights, photos):
     save_weights(tmp_path / "other.safetensors", {"a": torch.zeros(1)}, "pixel", {})
     cases = {
         (): "say what to predict: --task detect",
-        ("--task", "caption"): "make some with `pixward train predict --task caption --out RUN`",
+        ("--task", "colour"): "make some with `pixward train predict --task colour --out RUN`",
         ("--weights", tmp_path / "gone"): "there is no weight file",
         ("--weights", tmp_path / "other.safetensors"): "does not hold a pixward predict",
         ("--weights", weights["detect"], "--task", "colour"): "is for the task detect, not for colour",

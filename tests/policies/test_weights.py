@@ -14,6 +14,8 @@ from pixward.policies.pixel import load_pixel_policy
 from pixward.policies.response import load_response
 from pixward.policies.saliency import load_saliency
 from pixward.policies.weights import find_weights, load_weights, save_weights
+from pixward.predict.weights import load_policy as load_predictor
+from pixward.predict.weights import load_task
 
 TENSORS = {"a": torch.tensor([1.0, -0.1, 1e-3]), "b.weight": torch.rand(3, 4).T}
 SHIPPED = sorted(Path(str(resources.files("pixward") / "weights")).glob("*.safetensors"))
@@ -99,6 +101,9 @@ def test_shipped_networks_load_and_fit_their_task(path):
     if kind in ("pixel", "saliency"):
         alone = {"pixel": load_pixel_policy, "saliency": load_saliency}[kind](name)
         assert all(bool(value.isfinite().all()) for value in alone.state_dict().values())
+        return
+    if kind == "predict":
+        assert load_task(path).name == name and load_predictor(path).settings.length > 0
         return
     editor = load_editor(name.replace("-", ":"))
     network = {"policy": load_policy, "response": load_response}[kind](editor.name)
