@@ -98,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Libraries warn programmers; a person is told what pixward itself has to say.
     warnings.simplefilter("ignore")
     warnings.filterwarnings("always", module="pixward")
+    warnings.filterwarnings("ignore", category=ResourceWarning)
     warnings.showwarning = lambda message, *_: _say(f"note: {message}")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _interrupt)

@@ -160,9 +160,9 @@ def test_sixteen_bits_exif_and_profile_survive(pixward: Pixward, tmp_path: Path)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     Image.fromarray(pixels).save(tagged, exif=exif, icc_profile=profile)
     assert pixward("match", tagged, "--goal", wish, *FAST, "--out", out).code == 0
-    written = Image.open(out / "tagged.jpg")
-    assert written.getexif()[0x010F] == "Maker"
-    assert written.info["icc_profile"] == profile
+    with Image.open(out / "tagged.jpg") as written:
+        assert written.getexif()[0x010F] == "Maker"
+        assert written.info["icc_profile"] == profile
 
 
 # --- input that users bring ---------------------------------------------------------------------------------------
