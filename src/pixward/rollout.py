@@ -25,7 +25,8 @@ def rollout(env: Env, policy: Policy, batch: State) -> Rollout:
         # A recurrent policy's memory is part of the state it decides in, so that `evaluate` needs nothing else.
         state = {**{key: torch.zeros_like(value) for key, value in action.memory.items()}, **state}
         states.append(state)
-        state, reward = env.step(state, action.value)
+        # What the policy remembers of its decision may be what the environment shows, as with a denoised picture.
+        state, reward = env.step({**state, **action.memory}, action.value)
         state = {**state, **action.memory}
         if not reward.shape == action.log_prob.shape == action.baseline.shape:
             raise ValueError(

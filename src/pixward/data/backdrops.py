@@ -35,10 +35,10 @@ def backdrop(rng: np.random.Generator, side: int) -> tuple[np.ndarray, np.ndarra
     both = (_UPPER[upper], _LOWER[lower])
     if rng.random() < 0.4 or both[0] == both[1]:
         kind = both[int(rng.integers(2))]
-        return _surface(rng, kind, side), np.zeros((side, side), np.uint8), (kind,)
+        return surface(rng, kind, side), np.zeros((side, side), np.uint8), (kind,)
     y, x = _grid(side)
     below = y > rng.uniform(0.3, 0.7) + rng.uniform(-0.3, 0.3) * (x - 0.5)
-    image = np.where(below[..., None], _surface(rng, both[1], side), _surface(rng, both[0], side))
+    image = np.where(below[..., None], surface(rng, both[1], side), surface(rng, both[0], side))
     return image, below.astype(np.uint8), both
 
 
@@ -58,7 +58,8 @@ def photo_tiles(folder: Path, side: int, *, held_out: bool) -> np.ndarray:
     return bank.permute(0, 2, 3, 1).contiguous().numpy()
 
 
-def _surface(rng: np.random.Generator, kind: str, side: int) -> np.ndarray:
+def surface(rng: np.random.Generator, kind: str, side: int) -> np.ndarray:
+    """One stuff, of those that are made up, all over: ``(side, side, 3)`` float32, about [0, 1]."""
     y, x = _grid(side)
     looks = _LOOKS[kind]
     base = np.array(looks[rng.random() < 1 / 3], np.float32) + rng.normal(0, 0.04, 3).astype(np.float32)

@@ -120,7 +120,7 @@ def sprite(name: str, size: int, aspect: float, angle: float, font: Path | None 
     """A class drawn ``size`` pixels long on its longer side.
 
     Args:
-        name: the class, or ``"oval"``, which is there to distract.
+        name: the class, ``"oval"``, which is there to distract, or any emoji itself.
         size: pixels, at least 4.
         aspect: width over height before it is turned, relative to the drawing's own.
         angle: degrees, counter-clockwise.
@@ -149,11 +149,13 @@ def _turned(name: str, aspect: float, angle: float, font: Path | None) -> Image.
 @lru_cache(maxsize=256)
 def _drawing(name: str, font: Path | None) -> Image.Image:
     """The master: "L" for a silhouette, "RGBA" for an emoji, with nothing around it."""
-    if name in EMOJI:
+    if name in EMOJI or not name.isascii():
         assert font is not None, "check_class comes first"
         letter = ImageFont.truetype(str(font), _EMOJI_SIZE)
         page = Image.new("RGBA", (2 * _EMOJI_SIZE, 2 * _EMOJI_SIZE))
-        ImageDraw.Draw(page).text((_EMOJI_SIZE // 4, _EMOJI_SIZE // 4), EMOJI[name], font=letter, embedded_color=True)
+        ImageDraw.Draw(page).text(
+            (_EMOJI_SIZE // 4, _EMOJI_SIZE // 4), EMOJI.get(name, name), font=letter, embedded_color=True
+        )
         return page.crop(page.getbbox())
     page = Image.new("L", (_MASTER, _MASTER))
     draw = ImageDraw.Draw(page)

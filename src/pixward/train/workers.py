@@ -77,6 +77,14 @@ class Workers:
 
         return broadcast_object_list([value])[0]
 
+    def gather(self, value: Any) -> list[Any]:
+        """What every process calls ``value``, in the order of their indices, in all of them."""
+        if self.count == 1:
+            return [value]
+        from accelerate.utils import gather_object
+
+        return list(gather_object([value]))
+
     def mean(self, figures: Mapping[str, float]) -> dict[str, float]:
         """Means over the processes."""
         names = sorted(figures)
@@ -103,6 +111,8 @@ class Learner:
 
     Attributes:
         score: ``log_prob`` of the policy, through the wrappers that share gradients and set the precision.
+        beside: what else an algorithm wants to find in its checkpoint: numbers, strings, lists and dicts of these, the
+            same in all processes.
     """
 
     def __init__(
@@ -112,6 +122,7 @@ class Learner:
         policy.to(workers.device)
         self.policy, self.workers, self.clip_grad, self.average = policy, workers, clip_grad, average
         self.mean = _copied(policy) if average else {}
+        self.beside: dict[str, Any] = {}
         self._last: dict[str, Tensor] = {}
         trained = [weight for weight in policy.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=0.0, weight_decay=weight_decay)
@@ -156,6 +167,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else {},
             "mean": self.mean,
+            "beside": self.beside,
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
@@ -172,6 +184,7 @@ class Learner:
             ) from None
         self.optimizer.load_state_dict(saved["optimizer"])
         self.mean = {name: weight.to(self.workers.device) for name, weight in saved["mean"].items()}
+        self.beside = dict(saved.get("beside", {}))
         if self.workers.accelerator.scaler is not None and saved["scaler"]:
             self.workers.accelerator.scaler.load_state_dict(saved["scaler"])
 
