@@ -81,6 +81,7 @@ def main() -> None:
 
 
 NOTES = [
+    "Held out are the 200 scenes that were looked at while the plan was made; one seed.",
     "Where every box that fits an object earns, however often it was said, policies learn to say it again; the monitor "
     "`duplicates` tells, while the reward only rises. Duplicates that cost nothing earn nothing either, and do no harm "
     "in so short a run.",

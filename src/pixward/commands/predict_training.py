@@ -30,8 +30,8 @@ STEPS = {"mle": 8_000, "reward": 600, "more": 600}
 RATES = {"mle": 7e-4, "reward": 1e-4, "more": 1e-4}
 """Learning rates. In the reward phase a higher one collapses within 200 steps."""
 KL = {"detect": 0.5, "panoptic": 0.3, "colour": 0.1, "caption": 0.0}
-"""What a divergence of one from the start costs while a reward is learnt. Without it a detector loses more to the noise
-of its gradients than it gains, and colours become a rainbow (docs/results/predict.md)."""
+"""What a divergence of one from the start costs while a reward is learnt. Without it colours become a rainbow
+(docs/results/predict.md)."""
 MEAN = 0.98
 """Share of the running mean of the weights that stays at every update while a reward is learnt."""
 BATCHES = {"mle": 32, "reward": 16, "more": 32}
