@@ -38,8 +38,10 @@ DDPO_GUIDANCE = Guidance(5.0)
 """DDPO's, for Stable Diffusion 1.4."""
 
 
-def embed_guidance(scale: float, width: int, count: int) -> Tensor:
+def embed_guidance(scale: float | Tensor, width: int, count: int) -> Tensor:
     """What a distilled network is told of the scale, ``(count, width)``: sines, then cosines, of 1000 (scale - 1).
+
+    ``scale`` is one number, or one for each picture, ``(count,)``.
 
     Raises:
         ValueError: the width is odd or below 4.
@@ -49,8 +51,9 @@ def embed_guidance(scale: float, width: int, count: int) -> Tensor:
     half = width // 2
     # In the order in which diffusers rounds: sines of thousands feel it, and the network was trained on them.
     rates = torch.exp(torch.arange(half, dtype=torch.float32) * -(math.log(10_000.0) / (half - 1)))
-    angles = 1000.0 * (scale - 1) * rates
-    return torch.cat([angles.sin(), angles.cos()])[None].expand(count, width)
+    scales = torch.as_tensor(scale, dtype=torch.float32).reshape(-1, 1)
+    angles = 1000.0 * (scales - 1) * rates.to(scales.device)
+    return torch.cat([angles.sin(), angles.cos()], 1).expand(count, width)
 
 
 class DenoiserPolicy(nn.Module):

@@ -1,6 +1,6 @@
-"""Maximum likelihood for a policy that says tokens: the first of the two steps of task rewards.
+"""Maximum likelihood, for a policy that says tokens: the first of the two steps of task rewards.
 
-Ascends the mean of log P(y | x) over pictures x and their true sequences y (Pinto et al., ICML 2023, algorithm 1). A
+Other models learn in the same loop with a loss of their own (:mod:`pixward.denoise.fitting`). For tokens it ascends the mean of log P(y | x) over pictures x and their true sequences y (Pinto et al., ICML 2023, algorithm 1). A
 weight for each token lets a sequence hold made-up parts: boxes of noise, say, of which only the confidence is learnt.
 """
 
@@ -57,6 +57,10 @@ class LikelihoodSettings:
 FREE = frozenset({"log_every", "checkpoint_every"})
 """Settings that may differ when a run is resumed: they change nothing that is learnt."""
 
+Loss = Callable[[Learner, Mapping[str, Any]], tuple[Tensor, dict[str, float]]]
+"""What one small batch is to be learnt by, from ``learner.score`` of it: a scalar to descend, and figures to log, of
+which ``loss`` must be one."""
+
 
 def likelihood(
     policy: nn.Module,
@@ -65,6 +69,7 @@ def likelihood(
     run: Run | None,
     workers: Workers,
     evaluate: Callable[[int], Mapping[str, float]] | None = None,
+    loss_of: Loss | None = None,
 ) -> Iterator[dict[str, float]]:
     """Train ``policy`` in place; yields a line of figures after each checkpoint, where one may stop without loss.
 
@@ -77,6 +82,7 @@ def likelihood(
         run: where log and checkpoints go, and come from; None in all processes but the first.
         workers: the processes.
         evaluate: figures to log before each checkpoint, from the number of updates; asked in the first process only.
+        loss_of: see :data:`Loss`; None is minus the likelihood of the batch's tokens.
 
     Raises:
         PixwardError: the checkpoint does not fit, the tokens break the policy's grammar, or training diverged.
@@ -94,7 +100,7 @@ def likelihood(
             last = place == mine[-1]
             with workers.seeded(settings.seed, number), learner.accumulating(last):
                 batch = workers.place(batches(number))
-                loss, figures = _loss(learner, batch)
+                loss, figures = (loss_of or _loss)(learner, batch)
                 learner.backward(loss / len(mine))
             for name, value in figures.items():
                 sums[name] = sums.get(name, 0.0) + value / len(mine)
@@ -117,6 +123,7 @@ def likelihood(
             if halt:
                 save(run, learner, "likelihood", asdict(settings), step)
                 yield {"step": step, **line}
+
 
 
 def _loss(learner: Learner, batch: Mapping[str, Any]) -> tuple[Tensor, dict[str, float]]:
