@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from pixward.data.emoji import emoji_world
 from pixward.data.worlds import World, WorldSettings, read_prompts
+from pixward.denoise.builtin import JUDGE_WIDTH
 from pixward.denoise.fitting import CodecFit, ConsistencyFit, DiffusionFit, JudgeFit, fitting_loss
 from pixward.denoise.modules import SIZE, new_codec, new_denoiser, new_words, read
 from pixward.errors import PixwardError
@@ -56,7 +57,7 @@ def fit(phase: str, module: nn.Module, batches: Callable[[int], Mapping[str, Any
     if options.steps:
         settings = replace(settings, steps=options.steps)
     workers = Workers("bf16" if phase in ("codec", "judge") else "no")
-    run = Run(options.out / phase) if workers.first else None
+    run = Run(options.out / phase, resume=True) if workers.first else None
     began = time.monotonic()
     for line in likelihood(module, batches, settings, run, workers, measure, fitting_loss):
         print(phase, {name: round(value, 4) for name, value in line.items()}, flush=True)
@@ -114,7 +115,7 @@ def load_codec(options: Any) -> Any:
 def judge_phase(options: Any) -> None:
     world, codec = world_of(), load_codec(options)
     sizes = tuple(len(group) for group in world.groups)
-    classifier = small_classifier(sum(sizes), 24)
+    classifier = small_classifier(sum(sizes), JUDGE_WIDTH)
     held, texts = pictures(world, 9, 0, CHECKED)
     coded, said = through(codec, held), read_prompts(texts, world.groups)
 

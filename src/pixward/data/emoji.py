@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from pixward.data.sprites import sprite
-from pixward.data.worlds import World, WorldSettings, WorldSplit, subject_prompts
+from pixward.data.worlds import Prompt, World, WorldSettings, WorldSplit, subject_prompts
 from pixward.errors import PixwardError
 
 ENVIRONMENT = "PIXWARD_EMOJI_FONT"
@@ -116,6 +116,12 @@ def emoji_world(
     group = (*ANIMALS, *(name for name, _, _ in named[len(ANIMALS) :]))
     prompts = subject_prompts(named, settings, split)
     return World(prompts, (group, settings.grounds), settings, seed=seed, split=split, font=font)
+
+
+def animal_prompts(grounds: tuple[str, ...], split: WorldSplit) -> list[Prompt]:
+    """The prompts of :func:`emoji_world` for its animals, which take no font to be said."""
+    named = [(_with_article(name), drawn, True) for name, drawn in ANIMALS.items()]
+    return subject_prompts(named, WorldSettings(grounds=grounds), split)
 
 
 def find_font(font: Path | None = None) -> Path:
