@@ -41,12 +41,12 @@ class Scorer:
 @pytest.mark.parametrize(
     "answer, message",
     [
-        ([1.0, float("nan"), 0.0], "the reward Scorer is nan for the prompt 'a dog'"),
-        ([1.0, 2.0, float("inf")], "the reward Scorer is inf for the prompt 'a cat'"),
+        ([1.0, float("nan"), 0.0], "the reward Scorer is nan for picture 1, prompt 'a dog'"),
+        ([1.0, 2.0, float("inf")], "the reward Scorer is inf for picture 2, prompt 'a cat'"),
         ([1.0, 2.0], r"must return \(3,\), one number for each picture, got \(2,\)"),
         (torch.zeros(3, 1), r"must return \(3,\), one number for each picture, got \(3, 1\)"),
-        ("good", "must return 3 numbers, one for each picture, got str"),
-        (None, "must return 3 numbers, one for each picture, got NoneType"),
+        ("good", "must return 3 numbers, one for each picture, not str"),
+        (None, "must return 3 numbers, one for each picture, not NoneType"),
         (RuntimeError("no GPU"), "the reward Scorer failed: RuntimeError: no GPU"),
         (PixwardError("the file is missing"), "^the file is missing"),
     ],

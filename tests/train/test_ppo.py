@@ -300,7 +300,7 @@ def test_a_bad_reward_is_named_and_the_last_checkpoint_stays(drawing, tmp_path):
         return scores if turning.asked <= 2 else scores * torch.nan
 
     turning.asked = 0
-    with pytest.raises(PixwardError, match="the reward turning is nan for the prompt '(light|dark)'"):
+    with pytest.raises(PixwardError, match="the reward turning is nan for picture 0, prompt '(light|dark)'"):
         drawing.learn(tmp_path, settings, task=PictureTask(drawing.batches, turning))
     turning.asked = -100
     _, lines = drawing.learn(tmp_path, settings, task=PictureTask(drawing.batches, turning), resume=True)

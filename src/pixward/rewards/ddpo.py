@@ -15,16 +15,14 @@ import torch
 from torch import Tensor
 
 from pixward.errors import PixwardError
-
-DdpoReward = Callable[[Any, Sequence[str], Sequence[Mapping[str, Any]]], tuple[Any, Mapping[str, Any]]]
-"""``(images, prompts, metadata) -> (scores, info)``: one score for each picture; ``info`` is only logged."""
+from pixward.judging import PictureReward, ask, checked_scores, described, name_of
 
 
 @dataclass(frozen=True)
 class FromDdpo:
     """A reward of ddpo-pytorch or TRL as one of ours; see :func:`from_ddpo`."""
 
-    function: DdpoReward
+    function: PictureReward
     name: str
 
     def __call__(self, output: Tensor, target: Sequence[str]) -> Tensor:
@@ -47,21 +45,12 @@ class FromDdpo:
         told: Sequence[Mapping[str, Any]] = [{} for _ in prompts] if metadata is None else metadata
         if not len(output) == len(prompts) == len(told):
             raise ValueError(f"{len(output)} pictures, {len(prompts)} prompts and {len(told)} metadata must be as many")
-        try:
-            # Detached, or the scores of a network would keep its activations for as long as anyone keeps them.
-            answer = self.function(output.detach(), tuple(prompts), tuple(told))
-        except PixwardError:
-            raise
-        except Exception as error:
-            raise PixwardError(f"the reward {self.name} failed: {type(error).__name__}: {error}") from error
-        if not isinstance(answer, tuple) or len(answer) != 2 or not isinstance(answer[1], Mapping):
-            raise PixwardError(
-                f"the reward {self.name} must return scores and a dict, (scores, info), not {_described(answer)}"
-            )
-        return checked_scores(self.name, answer[0], prompts).to(output.device), dict(answer[1])
+        # Detached, or the scores of a network would keep its activations for as long as anyone keeps them.
+        scores, info = ask(self.function, output.detach(), tuple(prompts), tuple(told), self.name)
+        return scores.detach().float().to(output.device), dict(info) if isinstance(info, Mapping) else {}
 
 
-def from_ddpo(function: DdpoReward, name: str | None = None) -> FromDdpo:
+def from_ddpo(function: PictureReward, name: str | None = None) -> FromDdpo:
     """``function(images, prompts, metadata) -> (scores, info)`` as a reward ``(output, target)`` of ours.
 
     It is handed what those libraries hand it: pictures ``(B, 3, H, W)`` float in [0, 1], prompts and metadata as
@@ -74,10 +63,10 @@ def from_ddpo(function: DdpoReward, name: str | None = None) -> FromDdpo:
     Raises:
         PixwardError: when called; see :meth:`FromDdpo.scored`.
     """
-    return FromDdpo(function, _name_of(function, name))
+    return FromDdpo(function, name or name_of(function))
 
 
-def as_ddpo(reward: Callable[[Tensor, Any], Tensor], name: str | None = None) -> DdpoReward:
+def as_ddpo(reward: Callable[[Tensor, Any], Tensor], name: str | None = None) -> PictureReward:
     """A reward of ours, such as :func:`pixward.rewards.image.compressibility`, for ddpo-pytorch and TRL's DDPOTrainer.
 
     The callable takes pictures ``(B, 3, H, W)`` in [0, 1], as a tensor, or as an array ``(B, H, W, 3)`` of 8 bits, and
@@ -85,39 +74,17 @@ def as_ddpo(reward: Callable[[Tensor, Any], Tensor], name: str | None = None) ->
 
     It raises PixwardError if a score is no finite number or there is not one for each picture.
     """
-    called = _name_of(reward, name)
+    called = name or name_of(reward)
 
     def scored(
         images: Any, prompts: Sequence[str], metadata: Sequence[Mapping[str, Any]]
     ) -> tuple[Tensor, dict[str, Any]]:
         with torch.no_grad():
-            return checked_scores(called, reward(_pictures(images), list(prompts)), prompts), {}
+            scores = checked_scores(called, reward(_pictures(images), list(prompts)), prompts)
+        return scores.float(), {}
 
     scored.__name__ = called
     return scored
-
-
-def checked_scores(name: str, scores: Any, prompts: Sequence[str]) -> Tensor:
-    """Scores as ``(B,)`` float32, one finite number for each of ``prompts``.
-
-    Raises:
-        PixwardError: they are not; it says which reward, and for a bad number which picture and prompt.
-    """
-    try:
-        if isinstance(scores, list | tuple) and scores and isinstance(scores[0], Tensor):
-            scores = torch.stack([score.detach() for score in scores])
-        found = torch.as_tensor(scores).detach().float()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise PixwardError(f"the reward {name} must give numbers, not {_described(scores)}: {error}") from error
-    if tuple(found.shape) != (len(prompts),):
-        raise PixwardError(
-            f"the reward {name} must give {len(prompts)} scores, one for each picture, got {tuple(found.shape)}"
-        )
-    wrong = (~found.isfinite()).nonzero()
-    if len(wrong):
-        item = int(wrong[0])
-        raise PixwardError(f"the reward {name} is {float(found[item])} for picture {item}, prompt {prompts[item]!r}")
-    return found
 
 
 def _pictures(images: Any) -> Tensor:
@@ -128,15 +95,5 @@ def _pictures(images: Any) -> Tensor:
         return images.float()
     raise PixwardError(
         "pictures are a float tensor (B, 3, H, W) in [0, 1], or an array (B, H, W, 3) of 8 bits, "
-        f"not {_described(images)}"
+        f"not {described(images)}"
     )
-
-
-def _described(thing: Any) -> str:
-    shape = getattr(thing, "shape", None)
-    return type(thing).__name__ if shape is None else f"{type(thing).__name__} {thing.dtype} {tuple(shape)}"
-
-
-def _name_of(reward: Any, name: str | None) -> str:
-    inner = getattr(reward, "func", reward)  # of a functools.partial
-    return str(name or getattr(inner, "__name__", type(inner).__name__))

@@ -10,13 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixward.errors import PixwardError
+from pixward.judging import PictureReward, ask
 from pixward.train.workers import Batch
 
-PictureReward = Callable[[Tensor, Sequence[str], Sequence[Any]], Any]
-"""``(images (B, 3, H, W) in [0, 1], prompts, metadata) -> scores (B,)`` or ``(scores, info)``, higher is better, as in
-ddpo-pytorch and TRL. Scores are a tensor, an array or a list; ``info`` is a dict of numbers to log, or anything else,
-which is passed over."""
+__all__ = ["PictureReward", "PictureTask", "PromptStatistics", "judge", "numbers"]
 
 
 @dataclass(frozen=True)
@@ -42,32 +39,12 @@ def judge(
     Raises:
         PixwardError: it fails, or its scores are no numbers, not one a picture, or not finite; with its name.
     """
-    name = getattr(reward, "__name__", type(reward).__name__)
-    try:
-        given = reward(images, prompts, metadata)
-    except PixwardError:
-        raise
-    except Exception as error:
-        # A reward is a user's: whatever it raises is to be told in its name.
-        raise PixwardError(f"the reward {name} failed: {type(error).__name__}: {error}") from error
-    scores, info = given if isinstance(given, tuple) and len(given) == 2 else (given, {})
-    try:
-        values = torch.as_tensor(scores).detach().to("cpu", torch.float64)
-    except (TypeError, ValueError, RuntimeError):
-        raise PixwardError(
-            f"the reward {name} must return {len(images)} numbers, one for each picture, got {type(scores).__name__}"
-        ) from None
-    if tuple(values.shape) != (len(images),):
-        raise PixwardError(
-            f"the reward {name} must return ({len(images)},), one number for each picture, got {tuple(values.shape)}"
-        )
-    wrong = (~values.isfinite()).nonzero().flatten().tolist()
-    if wrong:
-        raise PixwardError(f"the reward {name} is {float(values[wrong[0]])} for the prompt {prompts[wrong[0]]!r}")
-    return values.tolist(), _numbers(info)
+    scores, info = ask(reward, images, prompts, metadata)
+    return scores.detach().to("cpu", torch.float64).tolist(), numbers(info)
 
 
-def _numbers(info: Any) -> dict[str, float]:
+def numbers(info: Any) -> dict[str, float]:
+    """The means of the numbers in what a reward says beside its scores, as ``reward/name``."""
     figures = {}
     for name, value in info.items() if isinstance(info, Mapping) else ():
         try:
