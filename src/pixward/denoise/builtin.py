@@ -24,7 +24,7 @@ JUDGE_WIDTH = 24
 
 
 def builtin_folder() -> Path:
-    """Where the modules lie: ``vae``, ``unet``, ``unet_lcm``, ``text_encoder``, ``tokenizer``, ``judge.safetensors``."""
+    """Where the modules lie: vae, unet, unet_lcm, text_encoder, tokenizer, judge.safetensors."""
     return Path(str(resources.files("pixward") / "weights" / "emoji"))
 
 

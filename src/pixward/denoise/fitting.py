@@ -55,7 +55,7 @@ class CodecFit(nn.Module):
 class DiffusionFit(nn.Module):
     """A denoiser and its words: mean squared error of the noise (Ho et al. 2020), ``EMPTY`` of the prompts untold.
 
-    Batches hold ``latents`` ``(B, C, H, W)`` of unit variance, and ``tokens`` ``(B, L)`` and ``empty`` ``(1, L)`` int64.
+    Batches hold ``latents`` ``(B, C, H, W)`` of unit variance, ``tokens`` ``(B, L)`` and ``empty`` ``(1, L)`` int64.
     """
 
     def __init__(self, unet: nn.Module, words: nn.Module) -> None:

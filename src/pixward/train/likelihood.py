@@ -1,7 +1,8 @@
 """Maximum likelihood, for a policy that says tokens: the first of the two steps of task rewards.
 
-Other models learn in the same loop with a loss of their own (:mod:`pixward.denoise.fitting`). For tokens it ascends the mean of log P(y | x) over pictures x and their true sequences y (Pinto et al., ICML 2023, algorithm 1). A
+Ascends the mean of log P(y | x) over pictures x and their true sequences y (Pinto et al., ICML 2023, algorithm 1). A
 weight for each token lets a sequence hold made-up parts: boxes of noise, say, of which only the confidence is learnt.
+Other models learn in the same loop, by a loss of their own (:mod:`pixward.denoise.fitting`).
 """
 
 from __future__ import annotations
@@ -123,7 +124,6 @@ def likelihood(
             if halt:
                 save(run, learner, "likelihood", asdict(settings), step)
                 yield {"step": step, **line}
-
 
 
 def _loss(learner: Learner, batch: Mapping[str, Any]) -> tuple[Tensor, dict[str, float]]:
