@@ -114,7 +114,7 @@ def test_a_mask_that_is_not_there(pixward, photo, weights):
     [
         ("nothing", "unknown saliency model 'nothing'"),
         ("own_model:gone", "cannot import the saliency model own_model:gone"),
-        ("own_model:number", "must be a function"),
+        ("own_model:number", "own_model:number cannot be called"),
         ("own_model:wrong", "must return a tensor (B, H, W)"),
         ("own_model:half", "must return a tensor (B, H, W)"),
         ("own_model:breaks", "own_model:breaks failed: RuntimeError: no luck"),

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pixward.commands.callables import load_named
 from pixward.errors import PixwardError
 
 if TYPE_CHECKING:
@@ -88,18 +87,11 @@ def load_editor(name: str) -> Editor:
         module, attribute = EDITORS[name]
         found: Editor = getattr(importlib.import_module(module), attribute)
         return found
-    module, colon, attribute = name.partition(":")
     known = f"known are {', '.join(EDITORS)}, or module:attribute for your own"
     # "chain:" is ours: a slip of the pen must not import a file chain.py that happens to lie here.
-    if not colon or not attribute or module == "chain" or not all(part.isidentifier() for part in module.split(".")):
+    if name.startswith("chain:"):
         raise PixwardError(f"unknown editor {name!r}: {known}")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        own = getattr(importlib.import_module(module), attribute)
-    except Exception as error:
-        raise PixwardError(f"cannot import the editor {name}: {type(error).__name__}: {error}; {known}") from error
+    own = load_named(name, "editor", known)
     if isinstance(own, type) or not callable(own) or not all(hasattr(own, part) for part in _PARTS):
         raise PixwardError(f"{name} is not an editor: it needs {', '.join(_PARTS)}, and to be callable")
     from pixward.params import ParamSpace

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pixward.commands.callables import load_callable
 from pixward.commands.pixel_options import (
     DEFAULT_OUT,
     AsJson,
@@ -107,18 +106,7 @@ def load_model(name: str) -> Saliency:
         except ValueError as error:
             raise PixwardError(str(error)) from None
     known = "give default, a file of recipes/saliency.py, or module:callable"
-    module, colon, attribute = name.partition(":")
-    if not colon or not attribute or not all(part.isidentifier() for part in module.split(".")):
-        raise PixwardError(f"unknown saliency model {name!r}: {known}")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        own = getattr(importlib.import_module(module), attribute)
-    except Exception as error:
-        raise PixwardError(f"cannot import the saliency model {name}: {type(error).__name__}: {error}") from error
-    if isinstance(own, type) or not callable(own):
-        raise PixwardError(f"the saliency model {name} must be a function of images: it cannot be called with them")
+    own = load_callable(name, "saliency model", known)
     return _own_model(name, own)
 
 
