@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from pixward.ops.denoise import (
     CLEAN,
+    Clip,
     Step,
     boundary,
     ddim_step,
@@ -157,6 +158,37 @@ def test_ddim_is_that_of_diffusers(monkeypatch, eta, to_one):
         return ddim_step(latents, prediction, times[index], following[index], ABAR, "epsilon", eta)
 
     walk(monkeypatch, "scheduling_ddim", scheduler, times, step, eta=eta)
+
+
+CLIPPED = [
+    ({"clip_sample": True, "clip_sample_range": 0.7}, Clip(0.7)),
+    ({"thresholding": True, "dynamic_thresholding_ratio": 0.9, "sample_max_value": 1.5}, Clip(1.5, 0.9)),
+]
+
+
+@pytest.mark.parametrize("config, clip", CLIPPED, ids=["cut", "thresholded"])
+@pytest.mark.parametrize("form", ["epsilon", "v_prediction", "sample"])
+def test_clipping_is_that_of_diffusers(monkeypatch, config, clip, form):
+    diffusers = pytest.importorskip("diffusers")
+    ddim = diffusers.DDIMScheduler(**SCALED, **config, set_alpha_to_one=False, steps_offset=1, prediction_type=form)
+    ddim.set_timesteps(10)
+    times = even_timesteps(10).long()
+    following = (times - 100).clamp_min(0)
+
+    def to_less_noise(latents, prediction, index):
+        step = ddim_step(latents, prediction, times[index], following[index], ABAR, form, 1.0, clip)
+        assert float(step.denoised.abs().max()) <= clip.most
+        return step
+
+    walk(monkeypatch, "scheduling_ddim", ddim, times, to_less_noise, eta=1.0)
+    lcm, known = diffusers.LCMScheduler(**SCALED, **config, prediction_type=form), lcm_timesteps(4, "diffusers")
+    lcm.set_timesteps(4)
+    after = torch.cat([known[1:], torch.tensor([CLEAN])])
+
+    def to_the_picture(latents, prediction, index):
+        return lcm_step(latents, prediction, known[index], after[index], ABAR, form, clip=clip)
+
+    walk(monkeypatch, "scheduling_lcm", lcm, known, to_the_picture)
 
 
 @pytest.mark.parametrize("spacing", ["linspace", "leading", "trailing"])

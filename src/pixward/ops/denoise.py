@@ -107,6 +107,28 @@ def split(latents: Tensor, prediction: Tensor, abar: Tensor, form: Form) -> tupl
     return prediction, (latents - signal * prediction) / noise
 
 
+@dataclass(frozen=True)
+class Clip:
+    """How far the picture without noise may be from 0 at every step, as the schedulers of some models are set to.
+
+    Attributes:
+        most: values are cut to [-most, most].
+        quantile: 0, or which quantile of an item's absolute values takes the place of ``most``, as far as it lies
+            between 1 and ``most``; what is left is divided by it: dynamic thresholding (Saharia et al. 2022).
+    """
+
+    most: float = 1.0
+    quantile: float = 0.0
+
+    def __call__(self, picture: Tensor) -> Tensor:
+        """``picture`` ``(B, C, H, W)``, cut."""
+        if not self.quantile:
+            return picture.clamp(-self.most, self.most)
+        limit = picture.abs().flatten(1).float().quantile(self.quantile, 1).clamp(1, self.most)
+        limit = limit.to(picture)[:, None, None, None]
+        return torch.maximum(torch.minimum(picture, limit), -limit) / limit
+
+
 def boundary(timestep: Tensor, data: float = 0.5, scaling: float = 10.0) -> tuple[Tensor, Tensor]:
     """``c_skip`` and ``c_out`` of a consistency model, ``(B, 1, 1, 1)`` each: at t = 0 it hands its input back.
 
@@ -129,6 +151,7 @@ def lcm_step(
     alphas_cumprod: Tensor,
     form: Form = "epsilon",
     scaling: float = 10.0,
+    clip: Clip | None = None,
 ) -> Step:
     """Multistep consistency sampling: jump to the picture, then back to the noise of the ``following`` time.
 
@@ -142,8 +165,10 @@ def lcm_step(
         alphas_cumprod: ``(T,)``.
         form: what ``prediction`` is.
         scaling: of time in :func:`boundary`.
+        clip: of the picture that the network sees; the noise it sees stays as it is.
     """
     picture, _ = split(latents, prediction, abar_at(alphas_cumprod, timestep), form)
+    picture = picture if clip is None else clip(picture)
     skip, out = boundary(timestep, scaling=scaling)
     denoised = skip * latents + out * picture
     after = abar_at(alphas_cumprod, following)
@@ -158,6 +183,7 @@ def ddim_step(
     alphas_cumprod: Tensor,
     form: Form = "epsilon",
     eta: float = 1.0,
+    clip: Clip | None = None,
 ) -> Step:
     """DDIM, from the deterministic one (``eta`` 0) to DDPM (1).
 
@@ -168,6 +194,7 @@ def ddim_step(
     """
     before, after = abar_at(alphas_cumprod, timestep), abar_at(alphas_cumprod, following)
     picture, noise = split(latents, prediction, before, form)
+    picture = picture if clip is None else clip(picture)
     std = eta * ((1 - after) / (1 - before) * (1 - before / after)).clamp_min(0).sqrt()
     along = (1 - after - std.square()).clamp_min(0).sqrt()
     return Step(after.sqrt() * picture + along * noise, std, picture)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pixward.ops.denoise import (
     CLEAN,
+    Clip,
     Form,
     Step,
     ddim_step,
@@ -108,6 +109,7 @@ def lcm_sampler(
     timesteps: Tensor | None = None,
     form: Form = "epsilon",
     scaling: float = 10.0,
+    clip: Clip | None = None,
 ) -> Sampler:
     """RLCM's: multistep consistency sampling, 8 steps, on its own grid of times.
 
@@ -120,6 +122,7 @@ def lcm_sampler(
         timesteps: ``(N,)`` int64, falling, for a grid of one's own; ``steps`` does not count then.
         form: what the network says.
         scaling: of time in the consistency model's boundary condition.
+        clip: of the picture without noise; None for none.
     """
     abar = scaled_linear() if alphas_cumprod is None else alphas_cumprod
     times = lcm_timesteps(steps, count=len(abar)) if timesteps is None else timesteps.long()
@@ -127,7 +130,7 @@ def lcm_sampler(
 
     def moments(latents: Tensor, prediction: Tensor, index: Tensor) -> Step:
         now, then = times.to(index.device)[index], following.to(index.device)[index]
-        return lcm_step(latents, prediction, now, then, abar, form, scaling)
+        return lcm_step(latents, prediction, now, then, abar, form, scaling, clip)
 
     shows: Literal["latents", "denoised"] = "latents" if last == "head" else "denoised"
     return Sampler(times, moments, torch.ones(len(times)), 1.0, shows, last, head_std)
@@ -141,6 +144,7 @@ def ddim_sampler(
     timesteps: Tensor | None = None,
     form: Form = "epsilon",
     to_clean: bool = False,
+    clip: Clip | None = None,
 ) -> Sampler:
     """DDPO's: 50 steps of DDIM with eta 1; the last action is the picture.
 
@@ -153,6 +157,7 @@ def ddim_sampler(
         form: what the network says.
         to_clean: go to no noise at all in the end (``set_alpha_to_one`` of diffusers), which draws nothing there;
             Stable Diffusion and DDPO go to time 0.
+        clip: of the picture without noise; None for none.
     """
     abar = scaled_linear() if alphas_cumprod is None else alphas_cumprod
     times = even_timesteps(steps, count=len(abar)).long() if timesteps is None else timesteps.long()
@@ -161,7 +166,7 @@ def ddim_sampler(
 
     def moments(latents: Tensor, prediction: Tensor, index: Tensor) -> Step:
         now, then = times.to(index.device)[index], following.to(index.device)[index]
-        return ddim_step(latents, prediction, now, then, abar, form, eta)
+        return ddim_step(latents, prediction, now, then, abar, form, eta, clip)
 
     return Sampler(times, moments, torch.ones(len(times)), 1.0, "latents", last)
 
