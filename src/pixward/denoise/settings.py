@@ -1,47 +1,56 @@
-"""How models are tuned where nothing else is said: the small ones that ship, and others as in the papers."""
+"""How models are tuned unless told otherwise: those that ship, and larger ones by the papers' settings."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Literal
 
 from pixward.train.ppo_settings import DDPO, RLCM, PPOSettings
 
-PolicyGradient = Literal["rlcm", "ddpo"]
+Algorithm = Literal["rlcm", "ddpo"]
 
-SMALL_GUIDANCE = 4.0
-"""Guidance of the models that ship: what the diffusion model draws its most recognisable pictures with."""
+SET = 32
+"""Pictures of a set, with one update each: the papers' sets of 256 leave six updates to 1,600 pictures."""
+SMALL = 20_000_000
+"""Weights of a denoiser below which a model counts as small, as those are that ship."""
 SMALL_QUERIES = 1_600
 """Pictures that a small model is rewarded for."""
-SMALL_SET = 32
-"""Pictures of a set; one update learns from each."""
-SMALL_WEIGHTS = 20_000_000
-"""Weights of a denoiser below which it counts as small."""
+SMALL_GUIDANCE = 4.0
+"""Of both models that ship: what the diffusion model draws its most recognisable pictures with."""
 PAPER_RANK = 8
-"""Rank of the LoRA that larger models are tuned by."""
-CHECKPOINTS = 10
-"""About how many looks and checkpoints a run has."""
+"""Rank of the LoRA that larger models are tuned by, RLCM's."""
 
 
-def small_settings(algorithm: PolicyGradient, queries: int = SMALL_QUERIES, seed: int = 0) -> PPOSettings:
-    """For models of the size of those that ship; ``queries`` are rounded up to whole sets of 32 pictures."""
+def small_settings(algorithm: Algorithm, queries: int, seed: int = 0) -> PPOSettings:
+    """Settings for the models that ship.
+
+    Clip, advantages, weight decay and gradient norm are the paper's, per value of the latents; sets are of 32 pictures
+    with one update each, and the rewards of a prompt are compared from the eighth on.
+
+    Args:
+        algorithm: whose settings.
+        queries: pictures to be judged in all, rounded up to whole sets.
+        seed: of the pictures.
+    """
     paper = RLCM if algorithm == "rlcm" else DDPO
-    return _scaled(
-        replace(
-            paper, seed=seed, batch=SMALL_SET, accumulate=1, parts=1, minibatch=32, buffer=16, least=8,
-            learning_rate=1e-4,
-        ),
-        queries,
-    )  # fmt: skip
+    return replace(
+        paper,
+        steps=max(1, -(-queries // SET)),
+        seed=seed,
+        batch=SET,
+        accumulate=1,
+        parts=1,
+        buffer=16,
+        least=8,
+        minibatch=SET,
+        learning_rate=3e-4,
+        floor=1.0,
+        checkpoint_every=10,
+    )
 
 
-def paper_settings(algorithm: PolicyGradient, queries: int = 0, seed: int = 0) -> PPOSettings:
-    """The paper's, with as many sets as ``queries`` pictures fill, rounded up; the paper's own number at 0."""
-    paper = replace(RLCM if algorithm == "rlcm" else DDPO, seed=seed)
-    return _scaled(paper, queries or paper.steps * paper.batch * paper.accumulate)
-
-
-def _scaled(settings: PPOSettings, queries: int) -> PPOSettings:
-    steps = max(1, math.ceil(queries / (settings.batch * settings.accumulate)))
-    return replace(settings, steps=steps, checkpoint_every=max(1, round(steps / CHECKPOINTS)))
+def paper_settings(algorithm: Algorithm, queries: int = 0, seed: int = 0) -> PPOSettings:
+    """The paper's, with as many sets as ``queries`` pictures fill, rounded up; as many as in the paper at 0."""
+    paper = RLCM if algorithm == "rlcm" else DDPO
+    steps = -(-queries // (paper.batch * paper.accumulate)) or paper.steps
+    return replace(paper, steps=steps, seed=seed, checkpoint_every=max(1, min(100, steps // 10)))
