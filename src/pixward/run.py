@@ -114,8 +114,13 @@ class Run:
             self._log.flush()
         except OSError as error:
             raise PixwardError(f"cannot write {self._log_path}: {error.strerror}") from None
-        if self._tensorboard:
-            self._log_tensorboard(step, values)
+        self._log_tensorboard(step, values)
+
+    def show(self, step: int, name: str, picture: np.ndarray) -> None:
+        """Put a picture ``(H, W, 3)`` uint8 into TensorBoard, where that is installed."""
+        writer = self._board(step)
+        if writer is not None:
+            writer.add_image(name, picture, step, dataformats="HWC")
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write ``state`` (tensors, numbers, strings, lists, dicts) and the generators' states as the checkpoint.
@@ -186,14 +191,19 @@ class Run:
         self._cut_log(content.rfind(b"\n") + 1)
 
     def _log_tensorboard(self, step: int, values: Mapping[str, float | int | str]) -> None:
-        if self._writer is None:
+        writer = self._board(step)
+        for name, value in values.items() if writer is not None else ():
+            if not isinstance(value, str):
+                writer.add_scalar(name, value, step)
+
+    def _board(self, step: int) -> Any:
+        """TensorBoard's writer, which drops what an earlier run wrote from ``step`` on; None without TensorBoard."""
+        if self._writer is None and self._tensorboard:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 # Optional by design: the JSON lines hold everything.
                 self._tensorboard = False
-                return
+                return None
             self._writer = SummaryWriter(str(self.folder), purge_step=step)
-        for name, value in values.items():
-            if not isinstance(value, str):
-                self._writer.add_scalar(name, value, step)
+        return self._writer
