@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from pixward.data.colours import ColourTokens, lab_to_srgb, to_grey
 from pixward.data.synth import Scenes
+from pixward.metrics.frechet import frechet_distance
 from pixward.metrics.image import psnr, srgb_to_lab
 from pixward.policies.sequence import SequencePolicy, SequenceSettings
 from pixward.predict.colour import (
     ColourTask,
     cell_colours,
     chroma_error,
-    frechet_distance,
     hue_histogram,
     vivid_share,
 )

@@ -78,7 +78,7 @@ def builtin_pipeline(name: str, folder: Path | None = None) -> Any:
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline.set_progress_bar_config(disable=True)  # type: ignore[union-attr]
     return pipeline
 
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pixward.data.colours import ColourTokens, to_grey
 from pixward.image import resize_to
+from pixward.metrics.frechet import frechet_distance
 from pixward.metrics.image import delta_e, psnr, srgb_to_lab
 from pixward.predict.task import Shown, Source
 from pixward.rewards.image import colourfulness
@@ -117,9 +118,9 @@ class ColourTask:
 
         Means over pictures: ``colourfulness`` and ``true_colourfulness``, ``vivid`` and ``true_vivid`` (shares of
         pixels), ``psnr`` (dB), ``delta_e`` (CIEDE2000), ``chroma_error``, ``right_cells`` (shares that have
-        the palette's nearest colour). Over all cells together: ``frechet`` and ``hue_distance``, see
-        :func:`frechet_distance` and :func:`hue_histogram`. ``best_colourfulness`` and ``best_psnr`` are those of the
-        true tokens, which are coarser than the truth.
+        the palette's nearest colour). Over all cells together: ``frechet``, of their ``(a*, b*)`` in squared Lab units
+        (:mod:`pixward.metrics.frechet`), and ``hue_distance``, see :func:`hue_histogram`. ``best_colourfulness`` and
+        ``best_psnr`` are those of the true tokens, which are coarser than the truth.
         """
         device = next(policy.parameters()).device
         policy.eval()
@@ -203,15 +204,3 @@ def hue_histogram(colours: Tensor, bins: int = BINS, vivid: float = 10.0) -> Ten
     hue = ((torch.atan2(colours[:, 1], colours[:, 0]) + math.pi) * (bins / (2 * math.pi))).long().clamp(0, bins - 1)
     place = torch.where(colours.square().sum(1) > vivid, hue, bins)
     return place.bincount(minlength=bins + 1).double() / len(colours)
-
-
-def frechet_distance(first: Tensor, second: Tensor) -> float:
-    """Between normal distributions with the means and covariances of ``(N, 2)`` and ``(M, 2)``; 0 for equal ones.
-
-    The squared 2-Wasserstein distance (Dowson and Landau 1982), as in FID, here of ``(a*, b*)`` in squared Lab units.
-    """
-    means = (first.mean(0) - second.mean(0)).square().sum()
-    one, two = (part.T.cov(correction=0) for part in (first.double(), second.double()))
-    # tr sqrt(A B) of 2 x 2 matrices: sqrt(tr(A B) + 2 sqrt(det A det B)), from the eigenvalues of A B.
-    product = (one @ two).trace() + 2 * (one.det() * two.det()).clamp_min(0).sqrt()
-    return float((means + one.trace() + two.trace() - 2 * product.clamp_min(0).sqrt()).clamp_min(0))
