@@ -26,9 +26,10 @@ from pixward.data.worlds import WorldSettings
 from pixward.denoise.builtin import builtin_judge, builtin_pipeline, builtin_prompts
 from pixward.denoise.evaluate import Looks, looked
 from pixward.denoise.modules import SHARE, SIZE
+from pixward.denoise.painter import painter
 from pixward.files import save_text
 from pixward.metrics.frechet import frechet_distance
-from pixward.policies.pipelines import PainterSettings, painter
+from pixward.policies.pipelines import PainterSettings
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "results" / "denoise_quality.json"
 GUIDANCE = (1.0, 2.0, 4.0, 8.0)

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 
 from pixward.data.emoji import emoji_world
 from pixward.data.worlds import World, WorldSettings, read_prompts
-from pixward.denoise.builtin import JUDGE_WIDTH
+from pixward.denoise.builtin import JUDGE_WIDTH, builtin_folder
 from pixward.denoise.fitting import CodecFit, ConsistencyFit, DiffusionFit, JudgeFit, fitting_loss
-from pixward.denoise.modules import SIZE, new_codec, new_denoiser, new_words, read
+from pixward.denoise.modules import SHARE, SIZE, new_codec, new_denoiser, new_words, read
 from pixward.errors import PixwardError
 from pixward.rewards.alignment import small_classifier
 from pixward.run import Run
@@ -38,7 +38,7 @@ PICTURES, CHECKED = 30_000, 1_000
 """Pictures that latents are kept of, and how many others figures are measured on."""
 
 SETTINGS = {
-    "codec": LikelihoodSettings(3_000, learning_rate=2e-3, warmup=100, average=0.998, checkpoint_every=500),
+    "codec": LikelihoodSettings(4_000, learning_rate=2e-3, warmup=100, average=0.998, checkpoint_every=500),
     "judge": LikelihoodSettings(5_000, learning_rate=2e-3, warmup=100, average=0.998, checkpoint_every=500),
     "diffusion": LikelihoodSettings(11_000, learning_rate=1e-3, warmup=200, average=0.999, checkpoint_every=500),
     "consistency": LikelihoodSettings(5_000, learning_rate=4e-4, warmup=100, average=0.995, checkpoint_every=250),
@@ -46,7 +46,7 @@ SETTINGS = {
 
 
 def world_of() -> World:
-    return emoji_world(WorldSettings(size=SIZE), seed=0, split="all")
+    return emoji_world(WorldSettings(size=SIZE, scale=SHARE), seed=0, split="all")
 
 
 def fit(phase: str, module: nn.Module, batches: Callable[[int], Mapping[str, Any]], options: Any, measure: Any) -> None:
@@ -215,11 +215,31 @@ def consistency_phase(options: Any) -> None:
     fit("consistency", ConsistencyFit(student, teacher), batches, options, measure)
 
 
+def ship_phase(options: Any) -> None:
+    """Half precision, which eight-bit pictures do not notice, into what pixward ships."""
+    from diffusers import UNet2DConditionModel
+    from safetensors.torch import load_file, save_file
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    target = builtin_folder()
+    codec = load_codec(options)
+    unets = {name: UNet2DConditionModel.from_pretrained(options.out / name) for name in ("unet", "unet_lcm")}
+    words = CLIPTextModel.from_pretrained(options.out / "text_encoder", dtype=torch.float32)
+    for name, module in {"vae": codec, **unets, "text_encoder": words}.items():
+        module.half().save_pretrained(target / name)
+    CLIPTokenizer.from_pretrained(options.out / "tokenizer").save_pretrained(target / "tokenizer")
+    judge = load_file(options.out / "judge.safetensors")
+    save_file({name: value.half() for name, value in judge.items()}, target / "judge.safetensors")
+    size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
+    print(f"{target}: {size / 1e6:.1f} MB")
+
+
 def phases() -> Iterator[tuple[str, Callable[[Any], None]]]:
     yield "codec", codec_phase
     yield "judge", judge_phase
     yield "diffusion", diffusion_phase
     yield "consistency", consistency_phase
+    yield "ship", ship_phase
 
 
 def main() -> None:

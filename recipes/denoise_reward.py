@@ -21,11 +21,12 @@ from torch import Tensor
 
 from pixward.denoise.builtin import builtin_judge, builtin_pipeline, builtin_prompts
 from pixward.denoise.evaluate import Looks
+from pixward.denoise.painter import painter
 from pixward.denoise.settings import small_settings
 from pixward.denoise.tuning import Tuning, tune
 from pixward.files import save_atomic
 from pixward.image import save
-from pixward.policies.pipelines import PainterSettings, painter
+from pixward.policies.pipelines import PainterSettings
 from pixward.rewards.alignment import ClassAlignment
 from pixward.rewards.image import colourfulness, compressibility, incompressibility
 from pixward.run import Run

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pixward.denoise.painter import Painter
 from pixward.ops.denoise import gaussian_kl
 from pixward.policies.denoiser import DenoiserPolicy
-from pixward.policies.pipelines import Painter
 from pixward.rewards.alignment import ClassAlignment
 from pixward.rewards.image import incompressibility
 from pixward.rollout import rollout

@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from pixward.denoise.evaluate import Looks, figures, looked
-from pixward.policies.pipelines import Painter
+from pixward.denoise.painter import Painter
 from pixward.rewards.alignment import ClassAlignment
 from pixward.run import Run
 from pixward.train.pictures import PictureReward, PictureTask
