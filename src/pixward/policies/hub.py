@@ -49,12 +49,13 @@ class Lora:
     Attributes:
         rank: of the matrices.
         alpha: their product counts ``alpha / rank``.
-        targets: ``all-linear``, or the ends of the names of the layers that get them.
+        targets: the ends of the names of the layers that get them, ``all-linear``, or ``usual``: for diffusion models
+            the four of attention, as DDPO and RLCM have it, for others all linear ones.
     """
 
     rank: int = 8
     alpha: float = 16.0
-    targets: str | tuple[str, ...] = "all-linear"
+    targets: str | tuple[str, ...] = "usual"
 
 
 class HubPolicy(nn.Module):
@@ -189,6 +190,7 @@ def _with_lora(model: Any, lora: Lora) -> Any:
     except ImportError:
         raise PixwardError("LoRA needs peft: pip install 'pixward[hub]'") from None
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    targets = "all-linear" if targets == "usual" else targets
     # Dropout would make scored and sampled log-probabilities differ while training.
     config = LoraConfig(
         r=lora.rank,
