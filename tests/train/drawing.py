@@ -12,6 +12,7 @@ from pixward.envs.denoise import DenoiseEnv
 from pixward.ops.sampler import ddim_sampler, lcm_sampler
 from pixward.policies.denoiser import DenoiserPolicy
 from pixward.run import Run
+from pixward.train.direct import DirectSettings, direct
 from pixward.train.pictures import PictureTask
 from pixward.train.ppo import PPOSettings, ppo
 from pixward.train.workers import Workers
@@ -93,8 +94,36 @@ def learn(folder, settings, kind="keep", task=TASK, resume=False):
     return policy, lines
 
 
+# The same for the direct gradient: part of the way, a divergence, a mean of weights.
+DIRECT = DirectSettings(
+    steps=4,
+    batch=4,
+    accumulate=4,
+    depth=2,
+    random=True,
+    kl=0.01,
+    learning_rate=1e-2,
+    floor=0.5,
+    average=0.5,
+    checkpoint_every=2,
+)
+
+
+def learn_directly(folder, settings=DIRECT, resume=False):
+    workers = Workers()
+    env, policy = make()
+    run = Run(folder, resume=resume, tensorboard=False) if workers.first else None
+    lines = list(direct(env, policy, TASK, settings, run, workers))
+    if run is not None:
+        run.close()
+    return policy, lines
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    learn(sys.argv[1], replace(SETTINGS, steps=6))
+    if sys.argv[2:] == ["direct"]:
+        learn_directly(sys.argv[1])
+    else:
+        learn(sys.argv[1], replace(SETTINGS, steps=6))
     if Workers().first:
         print(Workers().count, "processes")

@@ -88,6 +88,10 @@ class DenoiseEnv:
     @torch.no_grad()
     def image(self, state: State) -> Tensor:
         """The picture ``(B, 3, H', W')`` in [0, 1]: on the way, what the policy saw when it last decided."""
+        return self.picture(state)
+
+    def picture(self, state: State) -> Tensor:
+        """:meth:`image` with gradients, as far as ``decode`` has them; none where a value was cut to [0, 1]."""
         shown = state["denoised"]
         if self.sampler.shows == "latents":
             done = (state["step"] >= self.horizon)[:, None, None, None]

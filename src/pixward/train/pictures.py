@@ -1,19 +1,36 @@
-"""What a policy that makes pictures is rewarded for, and how far above its prompt's usual reward a picture is."""
+"""What a policy that makes pictures is rewarded for, and how far above its prompt's usual reward a picture is.
+
+And what :mod:`pixward.train.ppo` and :mod:`pixward.train.direct` share.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from pixward.errors import PixwardError
 from pixward.judging import PictureReward, ask
-from pixward.train.workers import Batch
+from pixward.train.workers import Batch, Workers
+from pixward.types import State
 
-__all__ = ["PictureReward", "PictureTask", "PromptStatistics", "judge", "numbers"]
+__all__ = [
+    "Drawing",
+    "PictureReward",
+    "PictureTask",
+    "PromptStatistics",
+    "add",
+    "calls",
+    "episodes",
+    "judge",
+    "line_of",
+    "numbers",
+]
 
 
 @dataclass(frozen=True)
@@ -48,7 +65,7 @@ def numbers(info: Any) -> dict[str, float]:
     figures = {}
     for name, value in info.items() if isinstance(info, Mapping) else ():
         try:
-            figures[f"reward/{name}"] = float(torch.as_tensor(value).double().mean())
+            figures[f"reward/{name}"] = float(torch.as_tensor(value).detach().double().mean())
         except (TypeError, ValueError, RuntimeError):
             continue  # words, pictures: not for a log of numbers
     return figures
@@ -78,3 +95,79 @@ class PromptStatistics:
         return [
             (reward - of[prompt][0]) / (of[prompt][1] + 1e-6) for prompt, reward in zip(prompts, rewards, strict=True)
         ]
+
+
+# --- what the trainers of such policies share ---------------------------------------------------------------------
+
+
+class Drawing(Protocol):
+    """An environment whose pictures are drawn step by step, such as :class:`pixward.envs.denoise.DenoiseEnv`."""
+
+    horizon: int
+    learnt: tuple[int, ...]
+
+    def noise(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """What ``count`` episodes begin with."""
+        ...
+
+    def reset(self, batch: State) -> State:
+        """The first state."""
+        ...
+
+    def step(self, state: State, action: Tensor) -> tuple[State, Tensor]:
+        """The next state and the reward ``(B,)``, which is not looked at."""
+        ...
+
+    def image(self, state: State) -> Tensor:
+        """The picture, ``(B, 3, H, W)`` in [0, 1]."""
+        ...
+
+
+def episodes(
+    env: Drawing,
+    task: PictureTask,
+    workers: Workers,
+    number: int,
+    count: int,
+    samples: int,
+    generator: torch.Generator,
+) -> tuple[State, list[str], list[Any]]:
+    """What small batch ``number`` begins with: ``count`` pictures, ``samples`` of each prompt, in a row.
+
+    The batch for ``env.reset``, on the workers' device, with noise from ``generator``; the prompts; the metadata.
+    """
+    given = task.batches(number, count // samples)
+    words = {name: value for name, value in given.items() if not isinstance(value, Tensor)}
+    state = workers.place({name: value for name, value in given.items() if isinstance(value, Tensor)})
+    state = {name: value.repeat_interleave(samples, 0) for name, value in state.items()}
+    prompts = [prompt for prompt in words["prompts"] for _ in range(samples)]
+    metadata = [data for data in words.get("metadata", [{}] * len(prompts)) for _ in range(samples)]
+    if "noise" not in state:
+        state["noise"] = env.noise(count, generator).to(workers.device)
+    return state, prompts, metadata[: len(prompts)]
+
+
+def line_of(
+    workers: Workers, sums: Mapping[str, float], step: int, count: int, totals: dict[str, int]
+) -> dict[str, float]:
+    """Means over the last ``count`` steps, and the totals, which it brings up to date.
+
+    Raises:
+        PixwardError: the loss or its gradient is no number.
+    """
+    line = workers.mean({name: value / count for name, value in sums.items()})
+    if not math.isfinite(line["loss"] + line["grad_norm"]):
+        raise PixwardError(f"training diverged before step {step}: lower the learning rate or set kl")
+    totals["network_calls"] += round(line.pop("calls") * count * workers.count)
+    return {**line, **totals}
+
+
+def add(sums: dict[str, float], figures: Mapping[str, float], share: float) -> None:
+    """Add ``share`` of each of ``figures`` to ``sums``."""
+    for name, value in figures.items():
+        sums[name] = sums.get(name, 0.0) + value * share
+
+
+def calls(*policies: Any) -> int:
+    """How many pictures the networks of ``policies`` have looked at so far; None, or one that does not say, none."""
+    return sum(int(getattr(policy, "calls", 0)) for policy in policies)

@@ -28,35 +28,21 @@ from pixward.errors import PixwardError
 from pixward.ops.denoise import gaussian_kl
 from pixward.rollout import Minibatch, minibatches, rollout
 from pixward.run import Run
-from pixward.train.pictures import PictureTask, PromptStatistics, judge
+from pixward.train.pictures import (
+    Drawing,
+    PictureTask,
+    PromptStatistics,
+    add,
+    calls,
+    episodes,
+    judge,
+    line_of,
+)
 from pixward.train.ppo_settings import DDPO, FREE, RLCM, PPOSettings
 from pixward.train.workers import Learner, Workers, mixed, resume, save
 from pixward.types import Action, Rollout, State
 
 __all__ = ["DDPO", "RLCM", "Drawing", "GaussianPolicy", "PPOSettings", "ppo"]
-
-
-class Drawing(Protocol):
-    """An environment whose pictures are drawn step by step, such as :class:`pixward.envs.denoise.DenoiseEnv`."""
-
-    horizon: int
-    learnt: tuple[int, ...]
-
-    def noise(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """What ``count`` episodes begin with."""
-        ...
-
-    def reset(self, batch: State) -> State:
-        """The first state."""
-        ...
-
-    def step(self, state: State, action: Tensor) -> tuple[State, Tensor]:
-        """The next state and the reward ``(B,)``, which is not looked at."""
-        ...
-
-    def image(self, state: State) -> Tensor:
-        """The picture, ``(B, 3, H, W)`` in [0, 1]."""
-        ...
 
 
 class GaussianPolicy(Protocol):
@@ -116,16 +102,16 @@ def ppo(
     while step < settings.steps:
         learner.show_mean(False)
         policy.eval()
-        looked = _calls(policy, start)
+        looked = calls(policy, start)
         drawn, figures = _draw(env, learner, task, settings, step)
         rate = settings.learning_rate * (1 - (1 - settings.floor) * step / settings.steps)
-        figures |= _learn(learner, settings, drawn, start, rate) | {"calls": _calls(policy, start) - looked}
-        _add(sums, figures, 1.0)
+        figures |= _learn(learner, settings, drawn, start, rate) | {"calls": calls(policy, start) - looked}
+        add(sums, figures, 1.0)
         step += 1
         totals["queries"] += settings.batch * settings.accumulate
         halt = step % settings.checkpoint_every == 0 or step == settings.steps
         if halt or step % settings.log_every == 0:
-            line = _line(workers, sums, step, step - logged, totals)
+            line = line_of(workers, sums, step, step - logged, totals)
             line["seconds"] = round((time.monotonic() - began) / (step - logged), 4)
             learner.show_mean(halt)
             if halt and evaluate is not None:
@@ -136,26 +122,6 @@ def ppo(
             if halt:
                 save(run, learner, "ppo", asdict(settings), step)
                 yield {"step": step, **line}
-
-
-def _line(
-    workers: Workers, sums: Mapping[str, float], step: int, count: int, totals: dict[str, int]
-) -> dict[str, float]:
-    """Means over the last ``count`` steps, and the totals, which it brings up to date."""
-    line = workers.mean({name: value / count for name, value in sums.items()})
-    if not math.isfinite(line["loss"] + line["grad_norm"]):
-        raise PixwardError(f"training diverged before step {step}: lower the learning rate or set kl")
-    totals["network_calls"] += round(line.pop("calls") * count * workers.count)
-    return {**line, **totals}
-
-
-def _add(sums: dict[str, float], figures: Mapping[str, float], share: float) -> None:
-    for name, value in figures.items():
-        sums[name] = sums.get(name, 0.0) + value * share
-
-
-def _calls(policy: Any, start: Any) -> int:
-    return int(policy.calls) + (int(getattr(start, "calls", 0)) if start is not None else 0)
 
 
 # --- one set of samples -------------------------------------------------------------------------------------------
@@ -211,14 +177,7 @@ def _play(
     """Small batch ``number``: its decisions, its pictures, and what the task says of them."""
     workers = learner.workers
     with workers.seeded(settings.seed, number) as generator, workers.accelerator.autocast():
-        given = task.batches(number, settings.batch // settings.samples)
-        words = {name: value for name, value in given.items() if not isinstance(value, Tensor)}
-        state = workers.place({name: value for name, value in given.items() if isinstance(value, Tensor)})
-        state = {name: value.repeat_interleave(settings.samples, 0) for name, value in state.items()}
-        prompts = [prompt for prompt in words["prompts"] for _ in range(settings.samples)]
-        metadata = [data for data in words.get("metadata", [{}] * len(prompts)) for _ in range(settings.samples)]
-        if "noise" not in state:
-            state["noise"] = env.noise(settings.batch, generator).to(workers.device)
+        state, prompts, metadata = episodes(env, task, workers, number, settings.batch, settings.samples, generator)
         played = rollout(env, learner.policy, state)  # type: ignore[arg-type]
         images = env.image(played.last)
     learnt = list(env.learnt)
@@ -231,7 +190,7 @@ def _play(
         played.rewards[learnt],
         {},
     )
-    return _Drawn(number, played, prompts, torch.empty(0)), images, metadata[: len(prompts)]
+    return _Drawn(number, played, prompts, torch.empty(0)), images, metadata
 
 
 def _compare(
@@ -273,8 +232,8 @@ def _learn(
                     with learner.accumulating(at == len(part) - 1 and place == chunks):
                         loss, figures = _loss(learner, settings, piece, weights[piece.index], start)
                         learner.backward(loss / whole)
-                    _add(sums, figures, 1 / whole)
-            _add(sums, {"grad_norm": learner.step(rate)}, 1.0)
+                    add(sums, figures, 1 / whole)
+            add(sums, {"grad_norm": learner.step(rate)}, 1.0)
     return {name: value / (settings.passes * len(drawn)) for name, value in sums.items()}
 
 

@@ -8,7 +8,7 @@ and a checkpoint needs no generator's state: the number of the next update says 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any, Literal
 
 import torch
@@ -110,15 +110,25 @@ class Learner:
     """A policy's weights, their optimiser, and what a checkpoint holds of both.
 
     Attributes:
-        score: ``log_prob`` of the policy, through the wrappers that share gradients and set the precision.
+        score: ``log_prob`` of the policy, or another function that uses it, through the wrappers that share gradients
+            and set the precision.
         beside: what else an algorithm wants to find in its checkpoint: numbers, strings, lists and dicts of these, the
             same in all processes.
     """
 
     def __init__(
-        self, policy: nn.Module, workers: Workers, weight_decay: float, clip_grad: float, average: float = 0.0
+        self,
+        policy: nn.Module,
+        workers: Workers,
+        weight_decay: float,
+        clip_grad: float,
+        average: float = 0.0,
+        score: Callable[..., Any] | None = None,
     ) -> None:
-        """Moves ``policy`` to the workers' device; ``average`` is how much of their mean stays at every step."""
+        """Moves ``policy`` to the workers' device; ``average`` is how much of their mean stays at every step.
+
+        ``score`` is what gradients come from, ``policy.log_prob`` if None.
+        """
         policy.to(workers.device)
         self.policy, self.workers, self.clip_grad, self.average = policy, workers, clip_grad, average
         self.mean = _copied(policy) if average else {}
@@ -126,7 +136,7 @@ class Learner:
         self._last: dict[str, Tensor] = {}
         trained = [weight for weight in policy.parameters() if weight.requires_grad]
         optimizer = torch.optim.AdamW(trained, lr=0.0, weight_decay=weight_decay)
-        self.score, self.optimizer = workers.accelerator.prepare(_Scoring(policy), optimizer)
+        self.score, self.optimizer = workers.accelerator.prepare(_Scoring(policy, score), optimizer)
 
     def accumulating(self, last: bool) -> contextlib.AbstractContextManager[Any]:
         """Around forward and backward pass: processes exchange gradients with the ``last`` of an update only."""
@@ -196,12 +206,13 @@ def _copied(policy: nn.Module) -> dict[str, Tensor]:
 class _Scoring(nn.Module):
     """Gradients are shared by whoever wraps ``forward``, and ours is called ``log_prob``."""
 
-    def __init__(self, policy: nn.Module) -> None:
+    def __init__(self, policy: nn.Module, score: Callable[..., Any] | None) -> None:
         super().__init__()
-        self.policy = policy
+        self.policy, self._score = policy, score
 
     def forward(self, *arguments: Any) -> Any:
-        return self.policy.log_prob(*arguments)  # type: ignore[operator]
+        score: Any = self._score or self.policy.log_prob
+        return score(*arguments)
 
 
 def save(run: Run | None, learner: Learner, algorithm: str, settings: Mapping[str, Any], step: int) -> None:
