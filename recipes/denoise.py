@@ -40,7 +40,7 @@ PICTURES, CHECKED = 30_000, 1_000
 SETTINGS = {
     "codec": LikelihoodSettings(4_000, learning_rate=2e-3, warmup=100, average=0.998, checkpoint_every=500),
     "judge": LikelihoodSettings(5_000, learning_rate=2e-3, warmup=100, average=0.998, checkpoint_every=500),
-    "diffusion": LikelihoodSettings(11_000, learning_rate=1e-3, warmup=200, average=0.999, checkpoint_every=500),
+    "diffusion": LikelihoodSettings(6_500, learning_rate=1e-3, warmup=200, average=0.999, checkpoint_every=500),
     "consistency": LikelihoodSettings(5_000, learning_rate=4e-4, warmup=100, average=0.995, checkpoint_every=250),
 }
 
