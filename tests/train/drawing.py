@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 
 import torch
 from torch import nn
@@ -67,7 +66,7 @@ TASK = PictureTask(batches, asked)
 
 # A bit of everything: several updates, clipping, a divergence, statistics that a checkpoint must keep.
 SETTINGS = PPOSettings(
-    steps=20,
+    steps=8,
     batch=4,
     accumulate=4,
     parts=2,
@@ -80,7 +79,7 @@ SETTINGS = PPOSettings(
     floor=0.5,
     average=0.5,
     log_every=1,
-    checkpoint_every=10,
+    checkpoint_every=4,
 )
 
 
@@ -124,6 +123,6 @@ if __name__ == "__main__":
     if sys.argv[2:] == ["direct"]:
         learn_directly(sys.argv[1])
     else:
-        learn(sys.argv[1], replace(SETTINGS, steps=6))
+        learn(sys.argv[1], SETTINGS)
     if Workers().first:
         print(Workers().count, "processes")
