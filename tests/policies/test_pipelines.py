@@ -1,17 +1,25 @@
 from __future__ import annotations
 
+import json
+import sys
+
 import pytest
 import torch
 
-diffusers = pytest.importorskip("diffusers")
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("diffusers")
 pytest.importorskip("peft")
+
+import diffusers
+import peft
+import transformers
 
 from pixward.checks import check_env, check_policy
 from pixward.denoise.modules import TOKENS, WORDS, new_words
 from pixward.denoise.painter import Painter, painter
-from pixward.policies.lora import ATTENTION, DDPO_LORA, NAME
-from pixward.policies.pipelines import PainterSettings
+from pixward.errors import PixwardError
+from pixward.policies.hub import Lora
+from pixward.policies.lora import ATTENTION, DDPO_LORA, FILE, NAME
+from pixward.policies.pipelines import PainterSettings, load_pipeline
 from pixward.train.pictures import PictureTask
 from pixward.train.ppo import PPOSettings, ppo
 from pixward.train.workers import Workers
@@ -94,6 +102,13 @@ def pipeline(kind, scheduler=None, **unets):
             made = diffusers.StableDiffusionPipeline(unet=unet(**unets), scheduler=scheduler, **parts)
     made.set_progress_bar_config(disable=True)
     return made
+
+
+def to_ddim(pipe):
+    own = {"clip_sample": False, **pipe.scheduler.config}
+    own.pop("_use_default_values", None)  # as if read from a file
+    pipe.scheduler = diffusers.DDIMScheduler.from_config(own)
+    return pipe
 
 
 def theirs(pipe, prompts=PROMPTS, seeds=(3, 4), **more):
@@ -181,10 +196,8 @@ def test_it_draws_what_plain_diffusers_draws(case):
     pipe = pipeline(kind, scheduler)
     made = painter(pipe, settings)
     ours = made.draw(PROMPTS, [3, 4])
-    if "ddim" in case or case == "xl":
-        own = {**pipe.scheduler.config, "clip_sample": "odd" in case}
-        own.pop("_use_default_values", None)  # as if read from a file
-        pipe.scheduler = diffusers.DDIMScheduler.from_config(own)
+    if kind != "lcm" and "eta" in options:
+        to_ddim(pipe)
     want = theirs(pipe, **options)
     assert float(want.std()) > 0.01 and not torch.equal(want[0], want[1])
     torch.testing.assert_close(ours, want, rtol=0, atol=1e-4)
@@ -205,10 +218,8 @@ def test_environment_and_policy_keep_their_contracts(kind):
     made = painter(pipeline(kind), PainterSettings(steps=2))
     assert isinstance(made, Painter)
     state = made.env.reset({"noise": made.env.noise(2, torch.Generator().manual_seed(0)), **made.read(PROMPTS)})
-    check_policy(made.policy, state)
-    check_env(
-        made.env, {"noise": made.env.noise(2), **made.read(PROMPTS)}, lambda state: made.policy.sample(state).value
-    )
+    check_policy(made.policy, state, tolerance=1e-2)  # of 256 values
+    check_env(made.env, {"noise": made.env.noise(2), **made.read(PROMPTS)}, made.policy.sample(state).value)
     want = {"lcm": {"prompt"}, "sd": {"prompt", "unconditional"}}
     want["xl"] = want["sd"] | {"pooled", "sizes", "unconditional_pooled"}
     assert set(made.read(PROMPTS)) == want[kind]
@@ -225,13 +236,27 @@ def test_prompts_are_read_once():
     assert torch.equal(again["prompt"], first["prompt"][[1, 0, 1]]) and not first["prompt"].requires_grad
 
 
-@pytest.mark.parametrize("kind", ["lcm", "sd"])
-def test_a_few_updates_change_nothing_but_lora(kind):
-    made = painter(pipeline(kind), PainterSettings(steps=2, last="drop", lora=DDPO_LORA, checkpointing=True))
+# --- LoRA -------------------------------------------------------------------------------------------------------------
+
+OPTIONS = {
+    "lcm": {"timesteps": [999, 499], "guidance_scale": 8.0},
+    "sd": {"num_inference_steps": 2, "guidance_scale": 5.0, "eta": 1.0},
+    "xl": {"num_inference_steps": 2, "guidance_scale": 5.0, "eta": 1.0},
+}
+TWO = PainterSettings(steps=2, last="drop", lora=Lora(3, 7.0))
+
+
+def plain(kind):
+    """The same weights in plain diffusers, with the scheduler that ours stands for."""
+    return pipeline(kind) if kind == "lcm" else to_ddim(pipeline(kind))
+
+
+def test_two_updates_change_nothing_but_lora():
+    made = painter(pipeline("sd"), PainterSettings(steps=2, last="drop", lora=DDPO_LORA, checkpointing=True))
     parts = {name: getattr(made.pipeline, name) for name in ("unet", "vae", "text_encoder")}
     before = {name: {key: value.clone() for key, value in part.state_dict().items()} for name, part in parts.items()}
-    base, drawn = theirs(pipeline(kind), **OPTIONS[kind]), made.draw(PROMPTS, [3, 4])
-    torch.testing.assert_close(drawn, base, rtol=0, atol=1e-4)
+    drawn = made.draw(PROMPTS, [3, 4])
+    torch.testing.assert_close(drawn, theirs(plain("sd"), **OPTIONS["sd"]), rtol=0, atol=1e-4)
     lines = train(made, start=made.start())
     assert [line["step"] for line in lines] == [1, 2] and lines[0]["kl"] == 0 < lines[1]["kl"]
     changed = {
@@ -241,10 +266,208 @@ def test_a_few_updates_change_nothing_but_lora(kind):
         if not torch.equal(value, before[name][key])
     }
     assert changed and all(f".{NAME}." in key for key in changed)
-    assert {key.split(".lora_")[0].rsplit("attn", 1)[1][2:] for key in changed} == set(ATTENTION)
+    assert {key.split(".lora_")[0].split("attn")[-1][2:] for key in changed} == set(ATTENTION)
+    assert not torch.allclose(made.draw(PROMPTS, [3, 4]), drawn, atol=1e-3)
 
 
-OPTIONS = {
-    "lcm": {"timesteps": [999, 499], "guidance_scale": 8.0},
-    "sd": {"num_inference_steps": 2, "guidance_scale": 5.0},
-}
+def test_the_start_is_the_base_and_lora_is_back_after_it():
+    made = shaken(painter(pipeline("lcm"), TWO))
+    base = painter(pipeline("lcm"), PainterSettings(steps=2, last="drop"))
+    assert base.start() is None
+    state = made.env.reset({"noise": made.env.noise(2, torch.Generator().manual_seed(0)), **made.read(PROMPTS)})
+    tuned = made.policy.step(state).mean
+    torch.testing.assert_close(made.start().step(state).mean, base.policy.step(state).mean)
+    again = made.policy.step(state).mean
+    assert torch.equal(again, tuned) and not torch.allclose(tuned, base.policy.step(state).mean, atol=1e-3)
+    again.sum().backward()
+    assert all(weight.grad is not None for weight in made.policy.parameters() if weight.requires_grad)
+
+
+@pytest.mark.parametrize("kind", ["lcm", "sd", "xl"])
+def test_a_saved_lora_is_read_by_plain_diffusers_and_by_us(kind, tmp_path):
+    made = shaken(painter(pipeline(kind), TWO))
+    ours, file = made.draw(PROMPTS, [3, 4]), made.save_lora(tmp_path / "new" / "lora")
+    assert file == tmp_path / "new" / "lora" / "pytorch_lora_weights.safetensors"
+    assert [path.name for path in file.parent.iterdir()] == [FILE]
+    other = plain(kind)
+    bare = theirs(other, **OPTIONS[kind])
+    other.load_lora_weights(file.parent)
+    torch.testing.assert_close(theirs(other, **OPTIONS[kind]), ours, rtol=0, atol=1e-4)
+    assert float((bare - ours).abs().max()) > 1e-2
+    # Back to go on: into a painter without LoRA, and one with another.
+    for settings in (PainterSettings(steps=2, last="drop"), PainterSettings(steps=2, last="drop", lora=DDPO_LORA)):
+        back = painter(pipeline(kind), settings)
+        back.load_lora(file.parent)
+        torch.testing.assert_close(back.draw(PROMPTS, [3, 4]), ours, rtol=0, atol=1e-5)
+        assert back.settings.lora == Lora(3, 7.0, tuple(sorted(ATTENTION))) and back.start() is not None
+        learnt = {name for name, weight in back.policy.named_parameters() if weight.requires_grad}
+        assert learnt == {name for name, weight in made.policy.named_parameters() if weight.requires_grad}
+
+
+def test_a_lora_of_somebody_else_is_tuned_on(tmp_path):
+    other = plain("sd")
+    torch.manual_seed(1)
+    for part, targets in ((other.unet, ["to_q", "ff.net.2", "conv1"]), (other.text_encoder, ["q_proj"])):
+        config = peft.LoraConfig(r=2, lora_alpha=6, target_modules=targets, init_lora_weights=False)
+        part.add_adapter(config, "theirs")
+    layers = {
+        f"{name}_lora_layers": peft.get_peft_model_state_dict(getattr(other, name), adapter_name="theirs")
+        for name in ("unet", "text_encoder")
+    }
+    # Without the configuration beside it, as older files are: alpha is the rank then.
+    other.save_lora_weights(tmp_path, weight_name="style.safetensors", **layers)
+    want_from = plain("sd")
+    want_from.load_lora_weights(tmp_path, weight_name="style.safetensors")
+    want = theirs(want_from, **OPTIONS["sd"])
+    made = painter(pipeline("sd"), PainterSettings(steps=2, last="drop", lora=DDPO_LORA))
+    before = made.draw(PROMPTS, [3, 4])
+    made.load_lora(tmp_path / "style.safetensors")
+    torch.testing.assert_close(made.draw(PROMPTS, [3, 4]), want, rtol=0, atol=1e-4)
+    assert float((want - before).abs().max()) > 1e-2
+    assert not any(weight.requires_grad for weight in made.pipeline.text_encoder.parameters())
+    train(made, steps=1)
+    tuned, last = made.draw(PROMPTS, [3, 4]), plain("sd")
+    last.load_lora_weights(made.save_lora(tmp_path / "on").parent)
+    torch.testing.assert_close(theirs(last, **OPTIONS["sd"]), tuned, rtol=0, atol=1e-4)
+    assert not torch.allclose(tuned, want, atol=1e-3)
+
+
+def test_adapters_are_full_precision_on_half_of_it(tmp_path):
+    made = painter(pipeline("sd").to(torch.bfloat16), TWO)
+    kinds = {NAME in name: weight.dtype for name, weight in made.policy.named_parameters()}
+    assert kinds == {True: torch.float32, False: torch.bfloat16}
+    [line] = train(made, steps=1)
+    assert line["grad_norm"] > 0
+    again = painter(pipeline("sd").to(torch.bfloat16))
+    again.load_lora(made.save_lora(tmp_path))
+    assert {weight.dtype for weight in again.policy.parameters() if weight.requires_grad} == {torch.float32}
+    assert not next(again.pipeline.unet.parameters()).requires_grad
+
+
+# --- the whole pipeline -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["lcm", "xl"])
+def test_a_saved_pipeline_is_one_of_plain_diffusers(kind, tmp_path):
+    made = shaken(painter(pipeline(kind), TWO))
+    ours, folder = made.draw(PROMPTS, [3, 4]), made.save(tmp_path / "whole")
+    torch.testing.assert_close(made.draw(PROMPTS, [3, 4]), ours)  # saving changed nothing
+    loaded = diffusers.DiffusionPipeline.from_pretrained(folder)
+    assert type(loaded) is type(made.pipeline)
+    assert not [name for name, _ in loaded.unet.named_parameters() if "lora" in name or "base_layer" in name]
+    back = painter(load_pipeline(str(folder)), PainterSettings(steps=2, last="drop"))
+    torch.testing.assert_close(back.draw(PROMPTS, [3, 4]), ours, rtol=0, atol=1e-4)
+    assert [path.name for path in tmp_path.iterdir()] == ["whole"]
+
+
+def test_an_interrupted_save_leaves_what_was_there(tmp_path, monkeypatch):
+    made = shaken(painter(pipeline("sd"), TWO))
+    whole, file = made.save(tmp_path / "whole"), made.save_lora(tmp_path / "lora")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    shaken(made)
+
+    def cut_short(self, folder, **more):
+        folder.mkdir(exist_ok=True, parents=True)
+        (folder / more.get("weight_name", "model_index.json")).write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(diffusers.StableDiffusionPipeline, "save_pretrained", cut_short)
+    monkeypatch.setattr(diffusers.StableDiffusionPipeline, "save_lora_weights", cut_short)
+    for save, place in ((made.save, whole), (made.save_lora, file.parent)):
+        with pytest.raises(KeyboardInterrupt):
+            save(place)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_wrong_pipelines_are_named(tmp_path, monkeypatch):
+    only = "LatentConsistencyModelPipeline, StableDiffusionPipeline and StableDiffusionXLPipeline can be tuned"
+    (tmp_path / "flux").mkdir()
+    (tmp_path / "flux" / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
+    with pytest.raises(PixwardError, match=f"is a FluxPipeline: only {only}"):
+        load_pipeline(tmp_path / "flux")
+    with pytest.raises(PixwardError, match=f"this is a AutoencoderKL: only {only}"):
+        load_pipeline(vae())
+    with pytest.raises(PixwardError, match="holds no pipeline: it lacks the model_index.json"):
+        load_pipeline(tmp_path)
+    with pytest.raises(PixwardError, match="there is no folder nobody/nothing, and no such pipeline on the hub"):
+        load_pipeline("nobody/nothing")
+    (tmp_path / "flux" / "model_index.json").write_text("{")
+    with pytest.raises(PixwardError, match="cannot read"):
+        load_pipeline(tmp_path / "flux")
+    folder = painter(pipeline("sd")).save(tmp_path / "sd")
+    with pytest.raises(PixwardError, match="is a file: give the folder"):
+        load_pipeline(folder / "model_index.json")
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"half")
+    with pytest.raises(PixwardError, match="cannot load the pipeline") as caught:
+        load_pipeline(folder)
+    assert "\n" not in str(caught.value)
+    half = pipeline("sd")
+    half.vae = None
+    with pytest.raises(PixwardError, match="without its vae"):
+        painter(half)
+    with pytest.raises(PixwardError, match="reads 9 channels and latents have 4"):
+        painter(pipeline("sd", in_channels=9))
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(PixwardError, match=r"pip install 'pixward\[denoise\]'"):
+        load_pipeline(tmp_path)
+
+
+def test_a_last_step_without_noise_is_dropped():
+    for kind, settings in (("xl", PainterSettings(steps=4)), ("sd", PainterSettings("euler", steps=4))):
+        made = painter(pipeline(kind), settings)
+        assert made.env.learnt == (0, 1, 2)
+    assert painter(pipeline("sd"), PainterSettings(steps=4)).env.learnt == (0, 1, 2, 3)
+
+
+def test_wrong_settings_are_named():
+    for settings, fault in (
+        (PainterSettings(steps=51), "steps must lie in 1 to 50"),
+        (PainterSettings("ddim", steps=1001), "cannot be larger than"),
+        (PainterSettings(height=15), "height must be a multiple of 2, got 15"),
+        (PainterSettings(lora=Lora(2, 2.0, ("nowhere",))), "LoRA does not fit the UNet"),
+    ):
+        with pytest.raises(PixwardError, match=fault):
+            painter(pipeline("lcm"), settings)
+    flow = diffusers.FlowMatchEulerDiscreteScheduler()
+    made = pipeline("lcm")
+    made.scheduler = flow
+    with pytest.raises(PixwardError, match="is no scheduler of a diffusion model"):
+        painter(made)
+
+
+def test_wrong_lora_is_named(tmp_path, monkeypatch):
+    made = shaken(painter(pipeline("sd"), TWO))
+    before = made.draw(PROMPTS, [3, 4])
+    narrow = shaken(painter(pipeline("sd", block_out_channels=(8,)), TWO)).save_lora(tmp_path / "narrow")
+    deep = shaken(painter(pipeline("sd", layers_per_block=2), TWO)).save_lora(tmp_path / "deep")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.safetensors").write_bytes(b"half")
+    weights = vae()
+    weights.save_pretrained(tmp_path / "vae")
+    for path, fault in (
+        (narrow, r"does not fit: down_blocks.* is \(16, 16\) here, .* made for another model"),
+        (deep, "does not fit: the UNet has no layer"),
+        (tmp_path / "empty", "holds no pytorch_lora_weights"),
+        (tmp_path / "nowhere", "there is no LoRA"),
+        ("nowhere", "there is no LoRA nowhere"),
+        (tmp_path / "broken.safetensors", "cannot read the LoRA"),
+        (tmp_path / "vae", "holds no LoRA of a UNet"),
+    ):
+        with pytest.raises(PixwardError, match=fault) as caught:
+            made.load_lora(path)
+        assert "\n" not in str(caught.value)
+    torch.testing.assert_close(made.draw(PROMPTS, [3, 4]), before)
+    with pytest.raises(PixwardError, match="no LoRA to save"):
+        painter(pipeline("sd")).save_lora(tmp_path)
+    loaded = pipeline("sd")
+    loaded.unet.add_adapter(peft.LoraConfig(target_modules=["to_q"]), "style")
+    with pytest.raises(PixwardError, match=r"has LoRA loaded already \(style\): merge it"):
+        painter(loaded)
+    with pytest.raises(PixwardError, match="holds something else than a pipeline"):
+        made.save(tmp_path)
+    with pytest.raises(PixwardError, match="is a file: give the name of a folder"):
+        made.save(narrow)
+    bare = pipeline("sd")
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(PixwardError, match=r"pip install 'pixward\[denoise\]'"):
+        painter(bare, TWO)

@@ -41,8 +41,8 @@ class PainterSettings:
         guidance: how strongly prompts are followed. None for the papers': 8 where the network is told its guidance
             (RLCM), 5 by two calls (DDPO); 1 for consistency models that are not told theirs.
         last: what becomes of the last step; see :data:`pixward.ops.sampler.Last`. To ``keep`` it, DDIM goes to the
-            noise of time 0 as DDPO does, also where the scheduler says ``set_alpha_to_one``. Euler's draws nothing:
-            there ``keep`` is ``drop``.
+            noise of time 0 as DDPO does, also where the scheduler says ``set_alpha_to_one``. Where the last step draws
+            nothing, as Euler's and DDIM's from time 0, ``keep`` is ``drop``.
         height, width: of pictures, in pixels; 0 for the pipeline's own.
         lora: which small matrices are trained beside the UNet; None for all weights of the UNet.
         eta: of DDIM; 1 for DDPM's noise, 0 for none, from which nothing can be learnt.
@@ -191,8 +191,8 @@ def sampler_of(pipeline: Any, settings: PainterSettings) -> Sampler:
             f"{type(pipeline.scheduler).__name__} with prediction {form} is no scheduler of a diffusion model: "
             f"one with alphas_cumprod and a prediction of {', '.join(get_args(Form))} is needed"
         )
-    # Another kind of scheduler would put its own defaults in place of what this one has and nobody wrote down; and would
-    # begin to clip where this one knows nothing of that.
+    # Another kind of scheduler would put its own defaults in place of what this one has but nobody wrote down, and
+    # would begin to clip where this one knows nothing of that.
     config.pop("_use_default_values", None)
     config |= {"clip_sample": bool(config.get("clip_sample")), "thresholding": bool(config.get("thresholding"))}
     try:
@@ -227,13 +227,15 @@ def _lcm(scheduler: Any, settings: PainterSettings, form: Form) -> Sampler:
 
 def _ddim(scheduler: Any, settings: PainterSettings, form: Form) -> Sampler:
     scheduler.set_timesteps(settings.steps or 50)
+    # A grid that ends at time 0 has no noise left to draw there.
+    last = "drop" if settings.last == "keep" and int(scheduler.timesteps[-1]) == 0 else settings.last
     return ddim_sampler(
         eta=settings.eta,
-        last=settings.last,
+        last=last,
         alphas_cumprod=scheduler.alphas_cumprod,
         timesteps=scheduler.timesteps,
         form=form,
-        to_clean=settings.last != "keep" and float(scheduler.final_alpha_cumprod) == 1,
+        to_clean=last != "keep" and float(scheduler.final_alpha_cumprod) == 1,
         clip=_clip(scheduler.config),
     )
 
@@ -262,14 +264,16 @@ def latent_of(pipeline: Any, settings: PainterSettings) -> tuple[int, int, int]:
 
 
 def decoder_of(pipeline: Any) -> Callable[[Tensor], Tensor]:
-    """Latents ``(B, C, H, W)`` to pictures ``(B, 3, H', W')``, about [0, 1], by the pipeline's autoencoder."""
+    """Latents ``(B, C, H, W)`` to pictures ``(B, 3, H', W')``, about [0, 1], by the pipeline's autoencoder.
+
+    Gradients flow.
+    """
     vae, config = pipeline.vae, pipeline.vae.config
     scale, shift = 1 / config.scaling_factor, getattr(config, "shift_factor", None) or 0.0
     means, stds = (getattr(config, name, None) for name in ("latents_mean", "latents_std"))
     own = is_xl(pipeline) and means is not None and stds is not None
     wide = is_xl(pipeline) and bool(getattr(config, "force_upcast", False))
 
-    @torch.no_grad()
     def decode(latents: Tensor) -> Tensor:
         raised = wide and vae.dtype == torch.float16  # where SDXL's overflows
         if raised:
@@ -281,7 +285,7 @@ def decoder_of(pipeline: Any) -> Callable[[Tensor], Tensor]:
                 scaled = latents.to(vae.device) * std * scale + mean
             images: Tensor = vae.decode(scaled.to(vae.dtype), return_dict=False)[0]
         finally:
-            if raised:
+            if raised and not (torch.is_grad_enabled() and latents.requires_grad):  # which would be led back through it
                 vae.to(torch.float16)
         return images.float() / 2 + 0.5
 
