@@ -28,7 +28,9 @@ from pixward.commands import (
     predict,
     render,
     reward,
+    sample,
     sliders,
+    train_denoise,
     train_edit,
     train_pixel,
     train_predict,
@@ -57,9 +59,11 @@ app.command("render")(render.command)
 app.command("sliders")(sliders.command)
 app.command("predict")(predict.command)
 app.command("reward")(reward.command)
+app.command("sample")(sample.command)
 train.command("edit")(train_edit.command)
 train.command("pixel")(train_pixel.command)
 train.command("predict")(train_predict.command)
+train.command("denoise")(train_denoise.command)
 bench.command("edit")(bench_edit.command)
 bench.command("predict")(bench_predict.command)
 pixel.command("import")(pixel_import.command)

@@ -147,13 +147,14 @@ class Run:
     def load(self) -> dict[str, Any] | None:
         """The state last saved, its tensors on the CPU, or None if there is none.
 
-        Restores the generators and cuts the log back to that moment.
+        Restores the generators and cuts the log back to that moment, or, without a checkpoint, to a first line of step
+        0: how things stood before the first update.
 
         Raises:
             PixwardError: the checkpoint is damaged.
         """
         if not self._checkpoint_path.exists():
-            self._cut_log(0)
+            self._cut_log(self._before())
             return None
         try:
             content = torch.load(self._checkpoint_path, map_location="cpu", weights_only=True)
@@ -184,6 +185,14 @@ class Run:
         if self._log_path.stat().st_size > size:
             self._log.truncate(size)
         self._log.seek(0, os.SEEK_END)
+
+    def _before(self) -> int:
+        """Bytes of the first line, if it is of step 0."""
+        line = self._log_path.read_bytes().partition(b"\n")[0]
+        try:
+            return len(line) + 1 if json.loads(line)["step"] == 0 else 0
+        except (ValueError, KeyError, TypeError):
+            return 0
 
     def _drop_half_line(self) -> None:
         """A line cut short by a kill would swallow the next one."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pixward.commands.jobs import NOTE, begun_as, filled, note, workers_on
 from pixward.commands.predict_weights import weights_file
 from pixward.commands.training import check_device
 from pixward.data.synth import SceneBatch, Scenes
 from pixward.errors import PixwardError
-from pixward.files import save_text
 from pixward.policies.vqvae import load_codes, save_codes
 from pixward.predict.folders import FolderData, FolderSource, read_folder
 from pixward.predict.panoptic import PanopticTask
@@ -23,7 +21,6 @@ from pixward.predict.tasks import check_names, new_codes, task_named, with_rewar
 from pixward.predict.weights import load_task, save_policy
 from pixward.train.likelihood import LikelihoodSettings
 from pixward.train.reinforce import ReinforceSettings
-from pixward.train.workers import Workers
 
 STEPS = {"mle": 8_000, "reward": 600, "more": 600}
 """Updates of each phase unless told otherwise."""
@@ -114,9 +111,6 @@ class Trained:
 
 Watch = Callable[[Seen], None]
 
-_OWN = ("out", "device", "resume")
-"""Of a job, what is no part of the run."""
-
 
 def train_predict(job: PredictTraining, watch: Watch) -> Trained:
     """Run ``job`` to its end, calling ``watch`` after every update; Ctrl-C leaves the newest checkpoint.
@@ -127,7 +121,7 @@ def train_predict(job: PredictTraining, watch: Watch) -> Trained:
     """
     job = settled(job)
     check_device(job.device)
-    workers = _workers(job.device)
+    workers = workers_on(job.device)
     start = None if job.start is None else weights_file(job.start)
     if start is None and job.phase != "mle":
         raise PixwardError(
@@ -142,7 +136,7 @@ def train_predict(job: PredictTraining, watch: Watch) -> Trained:
         policy = begun(task, phase).to(workers.device)
     except ValueError as error:
         raise PixwardError(str(error)) from None
-    _note(job)
+    note(job)
     counted = _Counted(training, phase.batch, lambda step: watch(Seen(str(job.phase), step, _of(job.steps))))
     before = task.evaluate(policy, held_out, phase.held_out)
     line: dict[str, float] = {}
@@ -161,19 +155,9 @@ def settled(job: PredictTraining) -> PredictTraining:
     Raises:
         PixwardError: no task; a folder that holds a run, or another one than ``job`` says.
     """
-    note = job.out / "job.json"
-    known: dict[str, Any] = {}
-    if not job.resume and (note.exists() or (job.out / "log.jsonl").exists() or (job.out / "checkpoint.pt").exists()):
-        raise PixwardError(f"{job.out} holds a run already: resume it (--resume) or choose another folder")
-    if job.resume and note.is_file():
-        known = _read_note(note)
-        for name, value in known.items():
-            given = getattr(job, name)
-            if given is not None and given != value:
-                raise PixwardError(
-                    f"{job.out} holds a run with {name} {value}, not {given}: leave it out to resume that run, "
-                    f"or choose another folder"
-                )
+    known = begun_as(job, "train predict")
+    if known and known.get("phase") not in STEPS:
+        raise PixwardError(f"{job.out / NOTE} is not of `pixward train predict`: begin anew in another folder")
     task = job.task or known.get("task")
     if task is None:
         raise PixwardError("say what to train: --task detect, panoptic, colour or caption")
@@ -194,32 +178,7 @@ def settled(job: PredictTraining) -> PredictTraining:
         "held_out": 200,
         "seed": 0,
     }
-    chosen = {name: value for name, value in asdict(job).items() if value is not None and name not in _OWN}
-    return replace(job, **{**usual, **known, **chosen})
-
-
-def _read_note(note: Path) -> dict[str, Any]:
-    try:
-        known = dict(json.loads(note.read_text(encoding="utf-8")))
-    except (ValueError, TypeError):
-        raise PixwardError(f"{note} is damaged: begin anew in another folder") from None
-    names = {field.name for field in fields(PredictTraining)} - set(_OWN)
-    if set(known) - names or known.get("phase") not in STEPS:
-        raise PixwardError(f"{note} is not of `pixward train predict`: begin anew in another folder")
-    return known
-
-
-def _note(job: PredictTraining) -> None:
-    """Write down what the run is, for a resume."""
-    known = {name: value for name, value in asdict(job).items() if name not in _OWN and value is not None}
-    save_text(job.out / "job.json", json.dumps(known, indent=1) + "\n")
-
-
-def _workers(device: str) -> Workers:
-    """The processes, on ``device`` unless a launcher has shared the devices out."""
-    if "LOCAL_RANK" not in os.environ:
-        os.environ["ACCELERATE_TORCH_DEVICE"] = device
-    return Workers()
+    return filled(job, {**usual, **known})
 
 
 def _data(job: PredictTraining) -> FolderData | None:
@@ -267,7 +226,7 @@ def _task(
         return known
     if job.resume and place.is_file():
         return task_named(name, data, load_codes(place))
-    _note(job)
+    note(job)
     steps = max(1, min(CODES_STEPS, _of(job.steps) // 2))
     codes = new_codes(training, steps, _of(job.seed), data, lambda step: watch(Seen("codes", step, steps)))
     save_codes(place, codes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+from pixward.train.direct import DRAFT1, DirectSettings
 from pixward.train.ppo_settings import DDPO, RLCM, PPOSettings
 
 Algorithm = Literal["rlcm", "ddpo"]
@@ -54,3 +55,9 @@ def paper_settings(algorithm: Algorithm, queries: int = 0, seed: int = 0) -> PPO
     paper = RLCM if algorithm == "rlcm" else DDPO
     steps = -(-queries // (paper.batch * paper.accumulate)) or paper.steps
     return replace(paper, steps=steps, seed=seed, checkpoint_every=max(1, min(100, steps // 10)))
+
+
+def direct_settings(queries: int, seed: int = 0, batch: int = SET) -> DirectSettings:
+    """The gradient of the reward through the last step (DRaFT-1), in sets of 32 pictures, ``batch`` drawn at once."""
+    steps = max(1, -(-queries // SET))
+    return replace(DRAFT1, steps=steps, seed=seed, batch=batch, accumulate=SET // batch, checkpoint_every=10)

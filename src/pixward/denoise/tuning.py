@@ -15,6 +15,7 @@ from pixward.denoise.evaluate import Looks, figures, looked
 from pixward.denoise.painter import Painter
 from pixward.rewards.alignment import ClassAlignment
 from pixward.run import Run
+from pixward.train.direct import DirectSettings, direct
 from pixward.train.pictures import PictureReward, PictureTask
 from pixward.train.ppo import ppo
 from pixward.train.ppo_settings import PPOSettings
@@ -28,7 +29,7 @@ class Tuning:
     Attributes:
         prompts: to draw, at random.
         reward: what a picture is worth.
-        settings: how.
+        settings: how: by policy gradient, or by the reward's own.
         looks: what is looked at, at each checkpoint, by a name for its figures, such as ``train`` and ``held-out``.
         scorer: who says whether pictures show what their prompts say; None for nobody.
         shown: is handed the pictures of each look and the number of sets so far, to be kept or shown.
@@ -36,7 +37,7 @@ class Tuning:
 
     prompts: tuple[str, ...]
     reward: PictureReward
-    settings: PPOSettings
+    settings: PPOSettings | DirectSettings
     looks: Mapping[str, Looks]
     scorer: ClassAlignment | None = None
     shown: Callable[[str, Tensor, int], Any] | None = None
@@ -56,11 +57,12 @@ def prompt_batches(painter: Painter, prompts: tuple[str, ...], seed: int) -> Cal
 def tune(painter: Painter, tuning: Tuning, run: Run | None, workers: Workers) -> Iterator[dict[str, float]]:
     """Tune ``painter`` in place; yields a line of figures after each checkpoint, the first before any update.
 
-    Beside :func:`pixward.train.ppo.ppo`'s figures a line has those of :func:`pixward.denoise.evaluate.figures` as
-    ``NAME/figure``, and ``cpu_seconds``, what the updates since the line before took of this process.
+    Beside the figures of :func:`pixward.train.ppo.ppo` or :func:`pixward.train.direct.direct` a line has those of
+    :func:`pixward.denoise.evaluate.figures` as ``NAME/figure``, and ``cpu_seconds``, what the updates since the line
+    before took of this process.
 
     Raises:
-        PixwardError: see :func:`pixward.train.ppo.ppo`.
+        PixwardError: see there.
     """
     mark = time.process_time()
 
@@ -85,7 +87,10 @@ def tune(painter: Painter, tuning: Tuning, run: Run | None, workers: Workers) ->
     task = PictureTask(prompt_batches(painter, tuning.prompts, tuning.settings.seed), tuning.reward)
     mark = time.process_time()
     start = painter.start() if tuning.settings.kl > 0 else None
-    yield from ppo(painter.env, painter.policy, task, tuning.settings, run, workers, start, evaluate)
+    if isinstance(tuning.settings, DirectSettings):
+        yield from direct(painter.env, painter.policy, task, tuning.settings, run, workers, start, evaluate)
+    else:
+        yield from ppo(painter.env, painter.policy, task, tuning.settings, run, workers, start, evaluate)
 
 
 def run_begun(folder: Path) -> bool:

@@ -1,0 +1,114 @@
+"""Models that draw, as people name them: what ships, folders, runs of ``pixward train denoise``, ids of the hub."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pixward.errors import PixwardError
+
+if TYPE_CHECKING:
+    from pixward.denoise.painter import Painter, PainterSettings
+
+MODEL = "model"
+"""Folder of a run that holds the tuned pipeline."""
+_NAMES = "emoji-lcm, emoji, the folder of a pipeline or of a run, or an id of the hub."
+
+Model = Annotated[str, typer.Option("--model", metavar="M", help=_NAMES)]
+OptionalModel = Annotated[str | None, typer.Option("--model", metavar="M", help=f"{_NAMES} Default: by --algorithm.")]
+Guidance = Annotated[
+    float | None, typer.Option(metavar="G", min=0, help="How strongly prompts are followed. Default: the model's.")
+]
+Device = Annotated[str, typer.Option(metavar="D", help="cpu, cuda, ...")]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A loaded model.
+
+    Attributes:
+        name: as it was named.
+        pipeline: of diffusers.
+        small: as small as those that ship.
+        consistent: a consistency model, which draws in a few steps, and not a diffusion model.
+    """
+
+    name: str
+    pipeline: Any
+    small: bool
+    consistent: bool
+
+    def settings(self, steps: int | None, guidance: float | None) -> PainterSettings:
+        """How it draws: None stands for the papers', or for what suits a small model."""
+        from pixward.denoise.painter import PainterSettings
+        from pixward.denoise.settings import SMALL_GUIDANCE
+
+        usual = SMALL_GUIDANCE if self.small else None
+        return PainterSettings(steps=steps or 0, guidance=usual if guidance is None else guidance)
+
+
+def open_model(name: str, device: str = "cpu") -> Opened:
+    """Load what ``name`` stands for; a folder of that name comes before what ships.
+
+    Raises:
+        PixwardError: no such model, one of another kind, a missing extra, or a device that is not there.
+    """
+    from pixward.commands.training import check_device
+
+    quiet_libraries()
+    from pixward.denoise.builtin import BUILTIN, builtin_pipeline
+    from pixward.denoise.painter import load_pipeline
+    from pixward.denoise.settings import SMALL
+    from pixward.policies.pipelines import PainterSettings, steps_of
+
+    check_device(device)
+    folder = Path(name)
+    if name in BUILTIN and not folder.is_dir():
+        pipeline = load_pipeline(builtin_pipeline(name), device)
+    elif (folder / MODEL).is_dir() and not (folder / "model_index.json").is_file():
+        pipeline = load_pipeline(folder / MODEL, device)
+    else:
+        if _is_lora(folder):
+            raise PixwardError(f"{name} holds a LoRA, not a model: give it as --lora, and its model as --model")
+        pipeline = load_pipeline(folder if folder.exists() else name, device)
+    pipeline.set_progress_bar_config(disable=True)
+    weights = sum(weight.numel() for weight in pipeline.unet.parameters())
+    return Opened(name, pipeline, weights < SMALL, steps_of(pipeline, PainterSettings()) == "lcm")
+
+
+def painter_of(model: Opened, lora: str | None, steps: int | None, guidance: float | None) -> Painter:
+    """``model`` ready to draw, with ``lora`` if any: a file, the folder of a run, or an id of the hub.
+
+    Raises:
+        PixwardError: no such LoRA, or one that does not fit.
+    """
+    from pixward.denoise.painter import painter
+
+    if lora is not None and (Path(lora) / MODEL).is_dir() and not _is_lora(Path(lora)):
+        raise PixwardError(f"{lora} holds a whole model, not a LoRA: give it as --model")
+    made = painter(model.pipeline, model.settings(steps, guidance))
+    if lora is not None:
+        made.load_lora(lora)
+    return made
+
+
+def quiet_libraries() -> None:
+    """Keep diffusers and transformers from telling people what they load; their errors come as exceptions."""
+    # They look at these when they are imported, and speak while they are.
+    for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
+        os.environ.setdefault(name, "error")
+    with suppress(ImportError):  # whoever needs them says so
+        import diffusers.utils.logging as one
+        import transformers.utils.logging as other
+
+        one.disable_progress_bar()
+        other.disable_progress_bar()
+
+
+def _is_lora(folder: Path) -> bool:
+    return (folder / "pytorch_lora_weights.safetensors").is_file() and not (folder / "model_index.json").is_file()

@@ -1,0 +1,222 @@
+"""``pixward train denoise``: tune a model that draws towards a reward."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pixward.commands.denoise_models import Device, Guidance, OptionalModel
+from pixward.commands.train_pixel import pace
+
+if TYPE_CHECKING:
+    from pixward.commands.denoise_training import DenoiseTraining, Seen, Tuned
+
+
+class Algorithm(StrEnum):
+    """How it is tuned."""
+
+    rlcm = "rlcm"
+    ddpo = "ddpo"
+    direct = "direct"
+
+
+Reward = Annotated[
+    str | None,
+    typer.Option(
+        metavar="R",
+        help="jpeg (small files), incompressible (large ones), colour, align (it shows what the prompt says), "
+        "aesthetic (needs --scorer), or module:callable, called as (images, prompts, metadata).",
+    ),
+]
+Scorer = Annotated[
+    str | None,
+    typer.Option(metavar="W", help="Weights of your own: the head for aesthetic, a CLIP or a captioner for align."),
+]
+ClipModel = Annotated[
+    str | None, typer.Option("--clip", metavar="C", help="Of aesthetic: CLIP's folder or id. Default: ViT-L/14.")
+]
+
+
+def command(
+    model: OptionalModel = None,
+    reward: Reward = None,
+    algorithm: Annotated[
+        Algorithm | None,
+        typer.Option(help="rlcm for consistency models, ddpo for diffusion models; direct: by the reward's gradient."),
+    ] = None,
+    queries: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Pictures to judge. Default: 1600; large models: the paper's."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Fixes all pictures. Default: 0.")] = None,
+    prompts: Annotated[
+        Path | None, typer.Option(metavar="FILE.txt", help="Prompts, one a line. Default: 33 animals; 9 are held out.")
+    ] = None,
+    lora: Annotated[
+        int | None,
+        typer.Option(metavar="RANK", min=0, help="Train a LoRA; 0: all weights. Default: 0, of large models 8."),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(metavar="R", min=0, help="Learning rate. Default: 3e-4 or 1e-4.")
+    ] = None,
+    kl: Annotated[
+        float | None, typer.Option("--kl", metavar="W", min=0, help="What straying from the start costs. Default: 0.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Of drawing a picture. Default: 8, or 50 of diffusion.")
+    ] = None,
+    guidance: Guidance = None,
+    looks: Annotated[
+        int | None, typer.Option(metavar="N", min=2, help="Pictures of each evaluation. Default: 66; large models 16.")
+    ] = None,
+    scorer: Scorer = None,
+    clip: ClipModel = None,
+    out: Annotated[
+        Path, typer.Option(metavar="RUN", help="Folder of the run: log, samples, checkpoint, weights.")
+    ] = Path("pixward-run"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN; needs nothing else.")] = False,
+    device: Device = "cpu",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print figures as JSON lines; the last: before, after.")
+    ] = False,
+) -> None:
+    """Tune an image generator towards a reward, by RLCM, DDPO or the reward's own gradient.
+
+    The same pictures are drawn before and at every checkpoint: their reward, and whether they still show what their
+    prompts say and still differ, since a reward alone can be had by blank pictures. RUN gets samples/, curve.png, a log
+    for TensorBoard, and model/ (or a LoRA as diffusers has it). Ctrl-C keeps the newest checkpoint.
+
+    Example:  pixward train denoise --reward jpeg --out runs/jpeg; pixward sample "a tiger" --model runs/jpeg
+    """
+    from pixward.commands.denoise_models import quiet_libraries
+
+    quiet_libraries()
+    from pixward.commands.denoise_training import DenoiseTraining
+
+    job = DenoiseTraining(
+        out=out,
+        model=_whole(model),
+        reward=reward,
+        algorithm=algorithm and algorithm.value,
+        queries=queries,
+        prompts=None if prompts is None else str(prompts.resolve()),
+        lora=lora,
+        rate=rate,
+        kl=kl,
+        steps=steps,
+        guidance=guidance,
+        looks=looks,
+        scorer=_whole(scorer),
+        clip=_whole(clip),
+        seed=seed,
+        device=device,
+        resume=resume,
+    )
+    if as_json:
+        made = _kept(job, lambda seen: None if seen.line is None else typer.echo(json.dumps(seen.line)))
+        typer.echo(json.dumps(told(made)))
+        return
+    _show(_shown(job))
+
+
+def told(made: Tuned) -> dict[str, Any]:
+    """What --json says at the end; figures that nobody could measure are null."""
+    job = made.job
+    head = {"weights": str(made.weights), "model": job.model, "reward": job.reward, "algorithm": job.algorithm}
+    totals = {"queries": int(made.after["queries"]), "seconds": made.seconds}
+    totals["network_calls"] = int(made.after.get("network_calls", 0))
+    held = _figures(made, "held-out")
+    files = {"samples": str(job.out / "samples"), "curve": str(job.out / "curve.png")}
+    return {**head, "lora": job.lora, "seed": job.seed, **_figures(made, "train"), **totals, "held_out": held, **files}
+
+
+_FIGURES = ("reward", "accuracy", "diversity", "kilobytes", "blank")
+
+
+def _figures(made: Tuned, look: str) -> dict[str, float | None] | None:
+    if f"{look}/reward" not in made.after:
+        return None
+    sides = {"before": made.before, "after": made.after}
+    found = {}
+    for name in _FIGURES:
+        for side, line in sides.items():
+            value = line.get(f"{look}/{name}")
+            found[f"{name}_{side}"] = None if value is None else round(value, 6)
+    return found
+
+
+def _whole(place: str | None) -> str | None:
+    """A path that a resume from another folder still finds; names stay names."""
+    return place if place is None or not Path(place).exists() else str(Path(place).resolve())
+
+
+def _kept(job: DenoiseTraining, watch: Callable[[Seen], None]) -> Tuned:
+    """Train; on Ctrl-C say what is kept and how to go on."""
+    from pixward.commands.denoise_training import train_denoise
+
+    try:
+        return train_denoise(job, watch)
+    except KeyboardInterrupt:
+        if (job.out / "job.json").is_file():
+            kept = "the newest checkpoint is kept" if (job.out / "checkpoint.pt").is_file() else "no checkpoint yet"
+            typer.echo(f"{kept}; go on with: pixward train denoise --out {job.out} --resume", err=True)
+        raise
+
+
+def _shown(job: DenoiseTraining) -> Tuned:
+    """Train with a progress bar on stderr, or, where that is no terminal, with lines."""
+    from pixward.commands.console import progress
+
+    with progress("{task.fields[said]}", quiet=False) as bar:
+        shown = bar.add_task("look", total=None, said="")
+        first: list[tuple[float, int]] = []
+
+        def watch(seen: Seen) -> None:
+            if not first:
+                first.append((time.monotonic(), seen.step))
+            left = pace(*first[0], seen.step, seen.steps)
+            bar.update(shown, description="tune", completed=seen.step, total=seen.steps, said=left)
+            if seen.line is not None:
+                said = "  ".join(f"{name} {value:.4g}" for name, value in seen.line.items() if _of_interest(name))
+                bar.console.print(f"step {seen.step}  {said}  {left}".rstrip(), highlight=False, soft_wrap=True)
+
+        return _kept(job, watch)
+
+
+def _of_interest(name: str) -> bool:
+    """The rest stands in the log."""
+    return name in ("queries", "kl") or name.endswith(("/reward", "/accuracy", "/diversity"))
+
+
+def _show(made: Tuned) -> None:
+    from rich.table import Table
+
+    from pixward.commands.console import stdout
+
+    job, console = made.job, stdout()
+    looks = [look for look in ("train", "held-out") if f"{look}/reward" in made.after]
+    table = Table("", *(f"{look}, {side}" for look in looks for side in ("before", "after")), box=None, pad_edge=False)
+    for name in _FIGURES:
+        sides = [line.get(f"{look}/{name}") for look in looks for line in (made.before, made.after)]
+        if None not in sides:
+            table.add_row(name, *(f"{value:.4g}" for value in sides))
+    console.print(
+        f"{job.reward} by {job.algorithm}: {int(made.after['queries'])} pictures judged in {made.seconds:.0f} s, "
+        f"{int(made.after.get('network_calls', 0))} network calls",
+        soft_wrap=True,
+    )
+    console.print(table)
+    drawn = f"--model {job.model} --lora {job.out}" if job.lora else f"--model {job.out}"
+    drawn += "".join(f" --{name} {value:g}" for name, value in _drawing(job).items() if value is not None)
+    typer.echo(f"weights: {made.weights}")
+    typer.echo(f'draw with them: pixward sample "a tiger" {drawn}')
+
+
+def _drawing(job: DenoiseTraining) -> dict[str, float | None]:
+    return {"steps": job.steps, "guidance": job.guidance}
