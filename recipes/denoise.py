@@ -3,6 +3,7 @@
     export OMP_NUM_THREADS=1 PIXWARD_EMOJI_FONT=.../NotoColorEmoji.ttf
     python recipes/denoise.py --phase codec --out runs/denoise
     python recipes/denoise.py --phase judge --out runs/denoise
+    python recipes/denoise.py --phase witness --out runs/denoise
     python recipes/denoise.py --phase diffusion --out runs/denoise
     python recipes/denoise.py --phase consistency --out runs/denoise
     python recipes/denoise.py --phase ship --out runs/denoise
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +55,10 @@ def fit(phase: str, module: nn.Module, batches: Callable[[int], Mapping[str, Any
     """Train ``module`` to the end of its steps, or until the minutes are over."""
     from dataclasses import replace
 
-    settings = SETTINGS[phase]
+    settings = SETTINGS["judge" if phase == "witness" else phase]
     if options.steps:
         settings = replace(settings, steps=options.steps)
-    workers = Workers("bf16" if phase in ("codec", "judge") else "no")
+    workers = Workers("bf16" if phase in ("codec", "judge", "witness") else "no")
     run = Run(options.out / phase, resume=True) if workers.first else None
     began = time.monotonic()
     for line in likelihood(module, batches, settings, run, workers, measure, fitting_loss):
@@ -112,7 +114,10 @@ def load_codec(options: Any) -> Any:
     return AutoencoderKL.from_pretrained(options.out / "vae").eval().requires_grad_(False)
 
 
-def judge_phase(options: Any) -> None:
+def judge_phase(options: Any, name: str = "judge") -> None:
+    """``witness`` is a second judge, of other pictures and another start, that no reward ever asks."""
+    first = 3 if name == "judge" else 5
+    torch.manual_seed(options.seed + first - 3)
     world, codec = world_of(), load_codec(options)
     sizes = tuple(len(group) for group in world.groups)
     classifier = small_classifier(sum(sizes), JUDGE_WIDTH)
@@ -126,7 +131,7 @@ def judge_phase(options: Any) -> None:
         return {"held_accuracy": float(plain[1]["accuracy"]), "coded_accuracy": float(back[1]["accuracy"])}
 
     def batches(index: int) -> dict[str, Any]:
-        images, texts = pictures(world, 3, index * 64, 64)
+        images, texts = pictures(world, first, index * 64, 64)
         # What diffusion models draw went through the codec, and is blurred and noisy.
         generator = torch.Generator().manual_seed(index)
         soft = F.interpolate(F.avg_pool2d(images[32:], 2), scale_factor=2, mode="bilinear")
@@ -136,10 +141,10 @@ def judge_phase(options: Any) -> None:
         noise = 0.08 * torch.rand(64, 1, 1, 1, generator=generator) * torch.randn(images.shape, generator=generator)
         return {"images": (images + noise).clamp(0, 1), "said": read_prompts(texts, world.groups)}
 
-    fit("judge", JudgeFit(classifier, sizes), batches, options, measure)
+    fit(name, JudgeFit(classifier, sizes), batches, options, measure)
     from safetensors.torch import save_file
 
-    save_file(classifier.state_dict(), options.out / "judge.safetensors")
+    save_file(classifier.state_dict(), options.out / f"{name}.safetensors")
 
 
 def kept_latents(options: Any, world: World) -> tuple[Tensor, list[str]]:
@@ -237,6 +242,7 @@ def ship_phase(options: Any) -> None:
 def phases() -> Iterator[tuple[str, Callable[[Any], None]]]:
     yield "codec", codec_phase
     yield "judge", judge_phase
+    yield "witness", partial(judge_phase, name="witness")
     yield "diffusion", diffusion_phase
     yield "consistency", consistency_phase
     yield "ship", ship_phase
