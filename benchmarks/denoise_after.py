@@ -93,6 +93,7 @@ class After:
         return kept
 
     def divergence(self, drawn: Painter, algorithm: str, steps: int) -> float:
+        """From the model before, in nats."""
         before = self.painter(algorithm, steps)
         start = DenoiserPolicy(before.pipeline.unet, before.policy.sampler, before.policy.guidance)
         return divergence(drawn, start, builtin_prompts("train"))
@@ -121,6 +122,7 @@ def witness_of(models: Path | None, judge: ClassAlignment) -> ClassAlignment | N
 
 
 def finished(runs: Path, names: list[str]) -> list[str]:
+    """Those that have ended."""
     return [name for name in names if (runs / name / "unet.safetensors").exists()]
 
 

@@ -1,0 +1,61 @@
+"""docs/results/denoise.md from what the benchmarks of system 3 left beside it.
+
+    python benchmarks/denoise_page.py
+
+Reads denoise_PART.json for each of :data:`PARTS`, in that order; a part that was not measured has no section. Pictures
+called denoise_PART.png are shown in their part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from pixel_page import origin, tables
+
+from pixward.files import save_text
+
+PARTS = {
+    "rewards": "RLCM against DDPO",
+    "carried": "What carries over, and search instead of learning",
+    "hacking": "Rewards that are hacked, and held",
+    "quality": "Pictures over steps, without any reward",
+    "studies": "Rates, steps and the last step",
+    "speed": "Seconds and memory of an update",
+    "parity": "The same steps as diffusers",
+    "faults": "Bad input",
+}
+HEAD = (
+    "# Denoise: figures",
+    "Written by `benchmarks/denoise_page.py` from the `denoise_*.json` beside it. Every section names the command that "
+    "measured it, on which code and machine. [docs/denoise.md](../denoise.md) says how to use what is measured here. "
+    "The models are those that ship: pictures of 32 pixels, 42 animals of an emoji font, a latent diffusion model of "
+    "1.5 million weights and a consistency model distilled from it. They are a small world, not Stable Diffusion: what "
+    "the papers report of that stands in the notes, unconfirmed.",
+)
+
+
+def page(folder: Path) -> str:
+    """The whole page."""
+    blocks = list(HEAD)
+    for part, title in PARTS.items():
+        file = folder / f"denoise_{part}.json"
+        if not file.exists():
+            continue
+        data = json.loads(file.read_text(encoding="utf-8"))
+        blocks += [f"## {title}", *origin(data), *tables(data, "")]
+        if (folder / f"denoise_{part}.png").exists():
+            blocks.append(f"![{title}](denoise_{part}.png)")
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("docs/results"))
+    folder = parser.parse_args().folder
+    save_text(folder / "denoise.md", page(folder))
+
+
+if __name__ == "__main__":
+    main()
