@@ -15,6 +15,7 @@ import typer
 
 from pixward import __version__
 from pixward.commands import (
+    bench_denoise,
     bench_edit,
     bench_predict,
     match,
@@ -66,6 +67,7 @@ train.command("predict")(train_predict.command)
 train.command("denoise")(train_denoise.command)
 bench.command("edit")(bench_edit.command)
 bench.command("predict")(bench_predict.command)
+bench.command("denoise")(bench_denoise.command)
 pixel.command("import")(pixel_import.command)
 pixel.command("export")(pixel_export.command)
 pixel.command("denoise")(pixel_denoise.command)

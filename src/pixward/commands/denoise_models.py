@@ -97,6 +97,28 @@ def painter_of(model: Opened, lora: str | None, steps: int | None, guidance: flo
     return made
 
 
+def size_of(made: Painter) -> tuple[int, int]:
+    """Height and width of what is drawn, in pixels."""
+    factor = int(made.pipeline.vae_scale_factor)
+    return made.env.latent[1] * factor, made.env.latent[2] * factor
+
+
+def prompts_in(path: Path) -> tuple[str, ...]:
+    """The prompts of a text file, one a line, each once.
+
+    Raises:
+        PixwardError: it is no text, or there is none in it.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise PixwardError(f"{path} is no text in UTF-8: give a file with a prompt on each line") from None
+    prompts = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not prompts:
+        raise PixwardError(f"{path} holds no prompt: write one on each line")
+    return prompts
+
+
 def quiet_libraries() -> None:
     """Keep diffusers and transformers from telling people what they load; their errors come as exceptions."""
     # They look at these when they are imported, and speak while they are.

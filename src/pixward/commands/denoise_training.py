@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pixward.commands.denoise_models import MODEL, Opened, open_model
+from pixward.commands.denoise_models import MODEL, Opened, open_model, prompts_in, size_of
 from pixward.commands.denoise_rewards import CLIP, Asked, judge_of, reward_named
 from pixward.commands.jobs import begun_as, filled, note, workers_on
 from pixward.commands.training import check_device
@@ -129,7 +129,7 @@ def train_denoise(job: DenoiseTraining, watch: Watch) -> Tuned:
     prompts, held = _prompts(job)
     seed_everything(_of(job.seed))
     drawn = _painter(job, opened)
-    asked = Asked(_size(drawn), (*prompts, *held), job.scorer, job.clip or CLIP)
+    asked = Asked(size_of(drawn), (*prompts, *held), job.scorer, job.clip or CLIP)
     reward, scorer = reward_named(job.reward, asked), judge_of(asked)
     settings = _settings(job, opened.small)
     workers = workers_on(job.device)
@@ -193,25 +193,13 @@ def _prompts(job: DenoiseTraining) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """
     if job.prompts is None:
         return builtin_prompts("train"), builtin_prompts("held-out")
-    try:
-        lines = Path(job.prompts).read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise PixwardError(f"{job.prompts} is no text in UTF-8: give a file with a prompt on each line") from None
-    prompts = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
-    if not prompts:
-        raise PixwardError(f"{job.prompts} holds no prompt: write one on each line")
-    return prompts, ()
+    return prompts_in(Path(job.prompts)), ()
 
 
 def _painter(job: DenoiseTraining, opened: Opened) -> Painter:
     chosen = opened.settings(job.steps, job.guidance)
     rank = _of(job.lora)
     return painter(opened.pipeline, replace(chosen, lora=Lora(rank, float(rank)) if rank else None))
-
-
-def _size(drawn: Painter) -> tuple[int, int]:
-    factor = int(drawn.pipeline.vae_scale_factor)
-    return drawn.env.latent[1] * factor, drawn.env.latent[2] * factor
 
 
 def _settings(job: DenoiseTraining, small: bool) -> PPOSettings | DirectSettings:

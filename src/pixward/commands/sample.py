@@ -65,14 +65,14 @@ def command(
     Example:  pixward sample "a tiger" "a fox on sand" --count 4 --out animals
     """
     from pixward.commands.console import print_json
-    from pixward.commands.denoise_models import open_model, painter_of
+    from pixward.commands.denoise_models import open_model, painter_of, size_of
     from pixward.commands.outputs import check_outputs
 
     wanted, sheet = planned(prompts, count, seed, out)
     check_outputs([*(one.output for one in wanted if one.output is not None), sheet], (), force=force)
     opened = open_model(model, device)
     made = painter_of(opened, lora, steps, guidance)
-    small = made.env.latent[2] * int(made.pipeline.vae_scale_factor) < ALONE
+    small = size_of(made)[1] < ALONE
     if len(wanted) == 1 and (wanted[0].output == sheet or not small):
         sheet = Path()
     began, calls = time.perf_counter(), made.policy.calls
