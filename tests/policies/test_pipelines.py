@@ -322,6 +322,7 @@ def test_a_lora_of_somebody_else_is_tuned_on(tmp_path):
     made = painter(pipeline("sd"), PainterSettings(steps=2, last="drop", lora=DDPO_LORA))
     before = made.draw(PROMPTS, [3, 4])
     made.load_lora(tmp_path / "style.safetensors")
+    made.load_lora(tmp_path / "style.safetensors")  # in place of itself
     torch.testing.assert_close(made.draw(PROMPTS, [3, 4]), want, rtol=0, atol=1e-4)
     assert float((want - before).abs().max()) > 1e-2
     assert not any(weight.requires_grad for weight in made.pipeline.text_encoder.parameters())
@@ -342,6 +343,37 @@ def test_adapters_are_full_precision_on_half_of_it(tmp_path):
     again.load_lora(made.save_lora(tmp_path))
     assert {weight.dtype for weight in again.policy.parameters() if weight.requires_grad} == {torch.float32}
     assert not next(again.pipeline.unet.parameters()).requires_grad
+
+
+def test_checkpointing_keeps_less_in_memory_and_changes_no_gradient():
+    kept, grads = [], []
+    for checkpointing in (False, True):
+        made = shaken(painter(pipeline("sd"), PainterSettings(steps=2, lora=DDPO_LORA, checkpointing=checkpointing)))
+        state = made.env.reset({"noise": made.env.noise(2, torch.Generator().manual_seed(0)), **made.read(PROMPTS)})
+        value, held = torch.ones_like(state["latents"]), []
+
+        def note(tensor, held=held):
+            held.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            made.policy.log_prob(state, value)[0].sum().backward()
+        kept.append(sum(held))
+        grads.append([weight.grad for weight in made.policy.parameters() if weight.requires_grad])
+    assert kept[1] < 0.6 * kept[0]
+    torch.testing.assert_close(grads[1], grads[0], rtol=1e-4, atol=1e-4)
+
+
+def test_an_autoencoder_that_overflows_is_raised_to_decode():
+    pipe = pipeline("xl")
+    assert pipe.vae.config.force_upcast
+    latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    want = painter(pipe).env.decode(latents)
+    pipe.vae.half()
+    seen = []
+    pipe.vae.decoder.register_forward_hook(lambda module, given, out: seen.append(given[0].dtype))
+    torch.testing.assert_close(painter(pipe).env.decode(latents), want, rtol=0, atol=1e-2)
+    assert seen == [torch.float32] and pipe.vae.dtype == torch.float16
 
 
 # --- the whole pipeline -----------------------------------------------------------------------------------------------
@@ -456,7 +488,12 @@ def test_wrong_lora_is_named(tmp_path, monkeypatch):
         with pytest.raises(PixwardError, match=fault) as caught:
             made.load_lora(path)
         assert "\n" not in str(caught.value)
+    file = made.save_lora(tmp_path / "good")
+    monkeypatch.setattr(diffusers.StableDiffusionPipeline, "load_lora_into_text_encoder", lambda **_: 1 / 0)
+    with pytest.raises(PixwardError, match="does not fit"):
+        made.load_lora(file)
     torch.testing.assert_close(made.draw(PROMPTS, [3, 4]), before)
+    assert {name.split(".")[-2] for name, weight in made.policy.named_parameters() if weight.requires_grad} == {NAME}
     with pytest.raises(PixwardError, match="no LoRA to save"):
         painter(pipeline("sd")).save_lora(tmp_path)
     loaded = pipeline("sd")

@@ -78,7 +78,7 @@ def add_lora(pipeline: Any, lora: Lora) -> None:
     try:
         unet.add_adapter(config, NAME)
     except ValueError as error:
-        raise PixwardError(f"LoRA does not fit the UNet: {str(error).strip().splitlines()[0]}") from None
+        raise PixwardError(f"LoRA does not fit the UNet: {_line(error)}") from None
     train_lora(pipeline)
 
 
@@ -136,13 +136,10 @@ def save_lora(pipeline: Any, folder: str | Path) -> Path:
     """
     if lora_of(pipeline) is None:
         raise PixwardError("there is no LoRA to save: all weights were tuned; save the whole pipeline")
-    from peft.utils import get_peft_model_state_dict
-
     given: dict[str, Any] = {}
     for name, part in _parts(pipeline).items():
-        if NAME in getattr(part, "peft_config", {}):
-            weights = get_peft_model_state_dict(part, adapter_name=NAME)
-            given[f"{name}_lora_layers"] = {key: weight.detach().cpu().contiguous() for key, weight in weights.items()}
+        if _has(part):
+            given[f"{name}_lora_layers"] = _weights(part)
             given[f"{name}_lora_adapter_metadata"] = part.peft_config[NAME].to_dict()
 
     def write(place: Path) -> None:
@@ -173,11 +170,18 @@ def load_lora(pipeline: Any, path: str | Path) -> Lora:
     try:
         held = pipeline.lora_state_dict(where, **options, **sizes)[0]
     except Exception as error:  # what a broken file makes diffusers raise is of many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise PixwardError(f"cannot read the LoRA {path}: {reason}") from None
+        raise PixwardError(f"cannot read the LoRA {path}: {_line(error)}") from None
     _check_fits(pipeline.unet, held, path)
-    pipeline.delete_adapters(NAME)
-    pipeline.load_lora_weights(where, adapter_name=NAME, **options)
+    kept = {name: (part.peft_config[NAME], _weights(part)) for name, part in _parts(pipeline).items() if _has(part)}
+    _remove(pipeline)
+    try:
+        pipeline.load_lora_weights(where, adapter_name=NAME, **options)
+    except Exception as error:
+        _remove(pipeline)
+        for name, (config, weights) in kept.items():
+            _put_back(getattr(pipeline, name), config, weights)
+        train_lora(pipeline)
+        raise PixwardError(f"the LoRA {path} does not fit: {_line(error)}") from None
     train_lora(pipeline)
     found = lora_of(pipeline)
     assert found is not None
@@ -234,7 +238,7 @@ def merged(pipeline: Any) -> Any:
         return pipeline
     whole = copy.copy(pipeline)
     for name, part in _parts(pipeline).items():
-        if NAME in getattr(part, "peft_config", {}):
+        if _has(part):
             twin = copy.deepcopy(part).to("cpu")
             _merge(twin)
             setattr(whole, name, twin)
@@ -253,6 +257,36 @@ def _merge(part: nn.Module) -> None:
             setattr(part.get_submodule(parent), last, module.get_base_layer())
     part._hf_peft_config_loaded = False  # type: ignore[assignment]
     del part.peft_config
+
+
+def _remove(pipeline: Any) -> None:
+    """Take the adapters away, wherever there are some."""
+    pipeline.delete_adapters(NAME)
+    for part in _parts(pipeline).values():
+        if _has(part):  # the text encoders', which diffusers forgets
+            part.peft_config.pop(NAME)
+
+
+def _put_back(part: Any, config: Any, weights: Mapping[str, Tensor]) -> None:
+    from peft import set_peft_model_state_dict
+
+    part.add_adapter(config, NAME)
+    set_peft_model_state_dict(part, dict(weights), adapter_name=NAME)
+
+
+def _weights(part: Any) -> dict[str, Tensor]:
+    from peft import get_peft_model_state_dict
+
+    held = get_peft_model_state_dict(part, adapter_name=NAME)
+    return {name: weight.detach().cpu().contiguous() for name, weight in held.items()}
+
+
+def _has(part: Any) -> bool:
+    return NAME in getattr(part, "peft_config", {})
+
+
+def _line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _parts(pipeline: Any) -> dict[str, Any]:
