@@ -12,6 +12,7 @@ pytest.importorskip("peft")
 import diffusers
 import peft
 import transformers
+from safetensors.torch import load_file, save_file
 
 from pixward.checks import check_env, check_policy
 from pixward.denoise.modules import TOKENS, WORDS, new_words
@@ -331,6 +332,32 @@ def test_a_lora_of_somebody_else_is_tuned_on(tmp_path):
     last.load_lora_weights(made.save_lora(tmp_path / "on").parent)
     torch.testing.assert_close(theirs(last, **OPTIONS["sd"]), tuned, rtol=0, atol=1e-4)
     assert not torch.allclose(tuned, want, atol=1e-3)
+
+
+def test_files_in_the_naming_of_other_trainers_are_read(tmp_path):
+    shaken(painter(pipeline("sd"), TWO)).save_lora(tmp_path)
+    held = {
+        # kohya's: underscores, down and up, an alpha for each layer
+        "lora_" + name.replace(".", "_").replace("_lora_A_weight", ".lora_down.weight"): weight
+        for name, weight in load_file(tmp_path / FILE).items()
+        if "lora_A" in name
+    }
+    held |= {
+        "lora_" + name.replace(".", "_").replace("_lora_B_weight", ".lora_up.weight"): weight
+        for name, weight in load_file(tmp_path / FILE).items()
+        if "lora_B" in name
+    }
+    held |= {name.replace("lora_down.weight", "alpha"): torch.tensor(1.5) for name in held if "down.weight" in name}
+    save_file(held, tmp_path / "kohya.safetensors")
+    other, made = plain("sd"), painter(pipeline("sd"), PainterSettings(steps=2, last="drop"))
+    other.load_lora_weights(tmp_path, weight_name="kohya.safetensors")
+    made.load_lora(tmp_path / "kohya.safetensors")
+    drawn = made.draw(PROMPTS, [3, 4])
+    torch.testing.assert_close(drawn, theirs(other, **OPTIONS["sd"]), rtol=0, atol=1e-4)
+    assert made.settings.lora.alpha == 1.5
+    again = plain("sd")
+    again.load_lora_weights(made.save_lora(tmp_path / "again").parent)
+    torch.testing.assert_close(theirs(again, **OPTIONS["sd"]), drawn, rtol=0, atol=1e-4)
 
 
 def test_adapters_are_full_precision_on_half_of_it(tmp_path):
