@@ -214,7 +214,9 @@ def _settings(job: DenoiseTraining, small: bool) -> PPOSettings | DirectSettings
         )  # fmt: skip
     if job.rate is not None:
         found = replace(found, learning_rate=job.rate)
-    return replace(found, kl=job.kl or 0.0)
+    # A short run is looked at as well.
+    every = max(1, min(found.checkpoint_every, found.steps // 5))
+    return replace(found, kl=job.kl or 0.0, checkpoint_every=every)
 
 
 def _looks(job: DenoiseTraining, prompts: tuple[str, ...], held: tuple[str, ...], small: bool) -> dict[str, Looks]:

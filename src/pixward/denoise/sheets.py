@@ -71,7 +71,8 @@ def curve(lines: Mapping[str, Sequence[tuple[float, float]]], title: str, across
     begin = right
     for (name, points), colour in reversed(list(zip(lines.items(), _COLOURS, strict=False))):
         places = [place(*point) for point in points]
-        draw.line(places, colour, 2 * _ZOOM, joint="curve")
+        if len(places) > 1:
+            draw.line(places, colour, 2 * _ZOOM, joint="curve")
         for x, y in places:
             draw.ellipse((x - 4 * _ZOOM, y - 4 * _ZOOM, x + 4 * _ZOOM, y + 4 * _ZOOM), colour)
         draw.text((begin, 14 * _ZOOM), name, colour, _font(14 * _ZOOM), anchor="ra")
