@@ -17,7 +17,14 @@ from pixward.commands.training import check_device
 from pixward.denoise.builtin import builtin_prompts
 from pixward.denoise.evaluate import Looks
 from pixward.denoise.painter import Painter, painter
-from pixward.denoise.settings import PAPER_RANK, SMALL_QUERIES, direct_settings, paper_settings, small_settings
+from pixward.denoise.settings import (
+    PAPER_RANK,
+    SMALL_QUERIES,
+    Algorithm,
+    direct_settings,
+    paper_settings,
+    small_settings,
+)
 from pixward.denoise.sheets import contact_sheet, curve
 from pixward.denoise.tuning import Tuning, tune
 from pixward.errors import PixwardError
@@ -130,7 +137,7 @@ def train_denoise(job: DenoiseTraining, watch: Watch) -> Tuned:
     seed_everything(_of(job.seed))
     drawn = _painter(job, opened)
     asked = Asked(size_of(drawn), (*prompts, *held), job.scorer, job.clip or CLIP)
-    reward, scorer = reward_named(job.reward, asked), judge_of(asked)
+    reward, scorer = reward_named(str(job.reward), asked), judge_of(asked)
     settings = _settings(job, opened.small)
     workers = workers_on(job.device)
     note(job)
@@ -208,10 +215,9 @@ def _settings(job: DenoiseTraining, small: bool) -> PPOSettings | DirectSettings
     if job.algorithm == "direct":
         found = direct_settings(queries or SMALL_QUERIES, seed) if small else direct_settings(queries or 3_200, seed, 8)
     else:
-        algorithm = "rlcm" if job.algorithm == "rlcm" else "ddpo"
-        found = small_settings(algorithm, queries or SMALL_QUERIES, seed) if small else paper_settings(
-            algorithm, queries, seed
-        )  # fmt: skip
+        algorithm: Algorithm = "rlcm" if job.algorithm == "rlcm" else "ddpo"
+        of_paper = paper_settings(algorithm, queries, seed)
+        found = small_settings(algorithm, queries or SMALL_QUERIES, seed) if small else of_paper
     if job.rate is not None:
         found = replace(found, learning_rate=job.rate)
     # A short run is looked at as well.

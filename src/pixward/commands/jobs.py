@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, fields, replace
+from dataclasses import Field, asdict, fields, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from pixward.errors import PixwardError
 from pixward.files import save_text
@@ -37,8 +37,7 @@ class Job(Protocol):
     @property
     def resume(self) -> bool: ...  # noqa: D102
 
-    @property
-    def __dataclass_fields__(self) -> dict[str, Any]: ...
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
 
 _Job = TypeVar("_Job", bound=Job)

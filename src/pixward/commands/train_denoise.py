@@ -133,7 +133,8 @@ def told(made: Tuned) -> dict[str, Any]:
     totals["network_calls"] = int(made.after.get("network_calls", 0))
     held = _figures(made, "held-out")
     files = {"samples": str(job.out / "samples"), "curve": str(job.out / "curve.png")}
-    return {**head, "lora": job.lora, "seed": job.seed, **_figures(made, "train"), **totals, "held_out": held, **files}
+    shown = _figures(made, "train") or {}
+    return {**head, "lora": job.lora, "seed": job.seed, **shown, **totals, "held_out": held, **files}
 
 
 _FIGURES = ("reward", "accuracy", "diversity", "kilobytes", "blank")

@@ -41,7 +41,7 @@ def new_codec() -> nn.Module:
         from diffusers import AutoencoderKL
     except ImportError:
         raise PixwardError(NEEDS) from None
-    return AutoencoderKL(  # type: ignore[no-any-return]
+    codec: Any = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
         block_out_channels=(16, 32, 48),
@@ -52,6 +52,7 @@ def new_codec() -> nn.Module:
         mid_block_add_attention=False,
         force_upcast=False,
     )
+    return codec  # type: ignore[no-any-return]
 
 
 def new_denoiser(guided: bool = False) -> nn.Module:
@@ -67,7 +68,7 @@ def new_denoiser(guided: bool = False) -> nn.Module:
         from diffusers import UNet2DConditionModel
     except ImportError:
         raise PixwardError(NEEDS) from None
-    unet = UNet2DConditionModel(
+    unet: Any = UNet2DConditionModel(
         sample_size=LATENT[1],
         in_channels=LATENT[0],
         out_channels=LATENT[0],
@@ -116,7 +117,7 @@ def new_words(texts: Iterable[str]) -> tuple[Any, nn.Module]:
     import json
 
     learnt = json.loads(spelling.to_str())["model"]
-    merges = [tuple(pair) for pair in learnt["merges"]]
+    merges: Any = [tuple(pair) for pair in learnt["merges"]]
     # CLIP's order: letters, letters that end a word, what they were merged to, the two ends.
     names = [*letters, *(letter + "</w>" for letter in letters), *("".join(pair) for pair in merges), *ends]
     vocabulary = {name: index for index, name in enumerate(dict.fromkeys(names))}

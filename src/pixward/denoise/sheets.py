@@ -68,7 +68,7 @@ def curve(lines: Mapping[str, Sequence[tuple[float, float]]], title: str, across
         draw.text((place(tick, y_ticks[0])[0], bottom + 8 * _ZOOM), f"{tick:.6g}", _DIM, _font(13 * _ZOOM), anchor="ma")
     draw.text(((left + right) / 2, bottom + 28 * _ZOOM), across, _DIM, _font(13 * _ZOOM), anchor="ma")
     draw.text((left, 10 * _ZOOM), title, _TEXT, _font(17 * _ZOOM))
-    begin = right
+    begin = float(right)
     for (name, points), colour in reversed(list(zip(lines.items(), _COLOURS, strict=False))):
         places = [place(*point) for point in points]
         if len(places) > 1:
