@@ -52,7 +52,7 @@ def new_codec() -> nn.Module:
         mid_block_add_attention=False,
         force_upcast=False,
     )
-    return codec  # type: ignore[no-any-return]
+    return codec
 
 
 def new_denoiser(guided: bool = False) -> nn.Module:
@@ -85,7 +85,7 @@ def new_denoiser(guided: bool = False) -> nn.Module:
     )
     if guided:
         nn.init.zeros_(unet.time_embedding.cond_proj.weight)
-    return unet  # type: ignore[no-any-return]
+    return unet
 
 
 def new_words(texts: Iterable[str]) -> tuple[Any, nn.Module]:
