@@ -27,7 +27,6 @@ from torch import Tensor
 from pixward.denoise.builtin import JUDGE_WIDTH, builtin_judge, builtin_pipeline, builtin_prompts
 from pixward.denoise.evaluate import Looks, divergence, figures, looked
 from pixward.denoise.painter import Painter, painter
-from pixward.denoise.settings import SMALL_GUIDANCE
 from pixward.files import save_text
 from pixward.policies.denoiser import DenoiserPolicy
 from pixward.policies.pipelines import PainterSettings
@@ -35,7 +34,7 @@ from pixward.rewards.alignment import ClassAlignment, small_classifier
 from pixward.run import read_log
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recipes"))
-from denoise_reward import MODELS, reward_of
+from denoise_reward import GUIDANCE, MODELS, reward_of
 
 RESULTS = Path("docs/results")
 REWARDS = ("compress", "incompress", "colour", "align")
@@ -71,7 +70,7 @@ class After:
         if name is not None:
             tuned = load_file(self.runs / name / "unet.safetensors")
             pipeline.unet.load_state_dict({key: value.float() for key, value in tuned.items()})
-        made = painter(pipeline, PainterSettings(steps=steps, guidance=SMALL_GUIDANCE))
+        made = painter(pipeline, PainterSettings(steps=steps, guidance=GUIDANCE))
         made.policy.eval()
         return made
 

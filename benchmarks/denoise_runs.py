@@ -22,7 +22,7 @@ from threading import Lock
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = (0, 1, 2)
 REWARDS = ("compress", "incompress", "colour", "align")
-RATES = ("1e-4", "3e-4", "1e-3")
+RATES = ("1e-5", "3e-5", "1e-4")
 RLCM = ("--algorithm", "rlcm", "--queries", "3200", "--every", "10")
 DDPO = ("--algorithm", "ddpo", "--queries", "640", "--every", "5")
 LONG = ("--algorithm", "rlcm", "--reward", "compress", "--queries", "6400", "--every", "20")
@@ -54,13 +54,13 @@ PARTS = {
     # Rates are chosen by a seed that no table shows.
     "rates-rlcm": [
         Planned(
-            f"rate-rlcm-{rate}", (*RLCM, "--queries", "960", "--reward", "compress", "--seed", "100", "--rate", rate)
+            f"rate-rlcm-{rate}", (*RLCM, "--queries", "1280", "--reward", "align", "--seed", "100", "--rate", rate)
         )
         for rate in RATES
     ],
     "rates-ddpo": [
         Planned(
-            f"rate-ddpo-{rate}", (*DDPO, "--queries", "320", "--reward", "compress", "--seed", "100", "--rate", rate)
+            f"rate-ddpo-{rate}", (*DDPO, "--queries", "320", "--reward", "align", "--seed", "100", "--rate", rate)
         )
         for rate in RATES
     ],
