@@ -43,7 +43,7 @@ SETTINGS = {
     "codec": LikelihoodSettings(4_000, learning_rate=2e-3, warmup=100, average=0.998, checkpoint_every=500),
     "judge": LikelihoodSettings(5_000, learning_rate=2e-3, warmup=100, average=0.998, checkpoint_every=500),
     "diffusion": LikelihoodSettings(6_500, learning_rate=1e-3, warmup=200, average=0.999, checkpoint_every=500),
-    "consistency": LikelihoodSettings(5_000, learning_rate=4e-4, warmup=100, average=0.995, checkpoint_every=250),
+    "consistency": LikelihoodSettings(2_400, learning_rate=4e-4, warmup=100, average=0.995, checkpoint_every=250),
 }
 
 
