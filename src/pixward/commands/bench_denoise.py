@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +16,7 @@ from pixward.commands.train_denoise import ClipModel, Scorer
 from pixward.errors import PixwardError
 
 if TYPE_CHECKING:
+    from pixward.bench.denoise import DenoiseBench
     from pixward.commands.denoise_models import Opened
     from pixward.denoise.painter import Painter
 
@@ -56,29 +57,19 @@ def command(
 
     Example:  pixward bench denoise --model emoji-lcm --model runs/jpeg --reward jpeg --steps 1,4
     """
-    from pixward.commands.denoise_models import quiet_libraries
-
-    quiet_libraries()
-    from pixward.bench.denoise import DenoiseBench, run_denoise_bench
     from pixward.commands.console import print_json, progress
-    from pixward.commands.denoise_models import open_model, prompts_in, size_of
-    from pixward.commands.denoise_rewards import CLIP, Asked, judge_of, reward_named
-    from pixward.denoise.builtin import builtin_prompts
-    from pixward.denoise.evaluate import Looks
+    from pixward.commands.denoise_models import quiet_libraries
     from pixward.files import save_text
 
+    quiet_libraries()
+    from pixward.bench.denoise import run_denoise_bench
+
     names = model or ["emoji-lcm"]
-    texts = builtin_prompts("all") if prompts is None else prompts_in(prompts)
-    opened = open_model(names[0], device)
-    wanted = parse_steps(steps or STEPS[opened.consistent])
-    makers = {names[0]: _maker(opened, None, guidance)}
-    makers |= {name: _maker(open_model(name, device), None, guidance) for name in names[1:]}
-    makers |= {one: _maker(open_model(names[0], device), one, guidance) for one in lora or []}
-    asked = Asked(size_of(makers[names[0]](wanted[0])), texts, scorer, clip or CLIP)
-    looks = Looks(texts, count, 1_000_000 + seed, 32 if opened.small else 4)
-    measure = DenoiseBench(makers, wanted, looks, reward_named(reward, asked), judge_of(asked), best_of)
+    measure = _bench(
+        names, lora or [], (reward, scorer, clip), (steps, guidance, best_of), (prompts, count, seed), device
+    )
     with progress("{task.fields[name]}", quiet=as_json) as bar:
-        total = 2 + len(makers) * len(wanted) + (best_of > 1)
+        total = 2 + len(measure.models) * len(measure.steps) + (best_of > 1)
         shown = bar.add_task("measure", total=total, completed=-1, name="")
         result = run_denoise_bench(measure, lambda name: bar.update(shown, advance=1, name=name))
     result = {"reward": reward, **result}
@@ -103,6 +94,35 @@ def parse_steps(text: str) -> tuple[int, ...]:
     if not found or min(found) < 1:
         raise PixwardError(f"--steps {text}: give whole numbers from 1 with commas between them, as in 1,2,4,8")
     return found
+
+
+def _bench(
+    names: Sequence[str],
+    loras: Sequence[str],
+    judged: tuple[str, str | None, str | None],
+    drawn: tuple[str | None, float | None, int],
+    looked: tuple[Path | None, int, int],
+    device: str,
+) -> DenoiseBench:
+    """Models, and what is asked of them: ``judged`` by reward, --scorer and --clip; ``drawn`` with steps, guidance and
+    the best of so many; ``looked`` at with prompts, pictures of each and their first seed.
+    """
+    from pixward.bench.denoise import DenoiseBench
+    from pixward.commands.denoise_models import open_model, prompts_in, size_of
+    from pixward.commands.denoise_rewards import CLIP, Asked, judge_of, reward_named
+    from pixward.denoise.builtin import builtin_prompts
+    from pixward.denoise.evaluate import Looks
+
+    (reward, scorer, clip), (steps, guidance, best_of), (prompts, count, seed) = judged, drawn, looked
+    texts = builtin_prompts("all") if prompts is None else prompts_in(prompts)
+    first = open_model(names[0], device)
+    wanted = parse_steps(steps or STEPS[first.consistent])
+    makers = {names[0]: _maker(first, None, guidance)}
+    makers |= {name: _maker(open_model(name, device), None, guidance) for name in names[1:]}
+    makers |= {lora: _maker(open_model(names[0], device), lora, guidance) for lora in loras}
+    asked = Asked(size_of(makers[names[0]](wanted[0])), texts, scorer, clip or CLIP)
+    looks = Looks(texts, count, 1_000_000 + seed, 32 if first.small else 4)
+    return DenoiseBench(makers, wanted, looks, reward_named(reward, asked), judge_of(asked), best_of)
 
 
 def _maker(opened: Opened, lora: str | None, guidance: float | None) -> Callable[[int], Painter]:

@@ -20,22 +20,22 @@ _OWN = ("out", "device", "resume")
 
 
 class Job(Protocol):
-    """A frozen dataclass; None stands for a default, or for what the run to resume had.
-
-    Attributes:
-        out: the run's folder.
-        device: where it computes.
-        resume: go on with the run in ``out``.
-    """
+    """A frozen dataclass, in which None stands for a default, or for what the run to resume had."""
 
     @property
-    def out(self) -> Path: ...  # noqa: D102 - said above
+    def out(self) -> Path:
+        """The run's folder."""
+        ...
 
     @property
-    def device(self) -> str: ...  # noqa: D102
+    def device(self) -> str:
+        """Where it computes."""
+        ...
 
     @property
-    def resume(self) -> bool: ...  # noqa: D102
+    def resume(self) -> bool:
+        """Go on with the run in ``out``."""
+        ...
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 

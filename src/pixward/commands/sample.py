@@ -141,7 +141,10 @@ def _draw(painter: Painter, wanted: Sequence[Wanted], sheet: Path, at_once: int,
                 save(place[one.output], from_tensor(picture[None]))
         if sheet.name:
             told = [f"{one.prompt}, {one.seed}" for one in wanted]
-            contact_sheet(pictures, told).save(place[sheet], "PNG")
+            each = sum(one.prompt == wanted[0].prompt for one in wanted)
+            # A row for each prompt, where that makes a sheet of it.
+            columns = each if 1 < each < len(wanted) and each <= 8 else 0
+            contact_sheet(pictures, told, columns).save(place[sheet], "PNG")
     return int(pictures.shape[2]), int(pictures.shape[3])
 
 

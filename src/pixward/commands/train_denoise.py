@@ -43,48 +43,57 @@ ClipModel = Annotated[
 ]
 
 
+OptionalAlgorithm = Annotated[
+    Algorithm | None,
+    typer.Option(
+        "--algorithm", help="rlcm for consistency models, ddpo for diffusion models; direct: by the reward's gradient."
+    ),
+]
+Queries = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Pictures to judge. Default: 1600; large models: the paper's.")
+]
+Seed = Annotated[int | None, typer.Option(metavar="N", min=0, help="Fixes all pictures. Default: 0.")]
+Prompts = Annotated[
+    Path | None, typer.Option(metavar="FILE.txt", help="Prompts, one a line. Default: 33 animals; 9 are held out.")
+]
+Rank = Annotated[
+    int | None,
+    typer.Option("--lora", metavar="RANK", min=0, help="Train a LoRA; 0: all weights. Default: 0, large models 8."),
+]
+Rate = Annotated[float | None, typer.Option(metavar="R", min=0, help="Learning rate. Default: 3e-4 or 1e-4.")]
+Kl = Annotated[
+    float | None, typer.Option("--kl", metavar="W", min=0, help="What straying from the start costs. Default: 0.")
+]
+Steps = Annotated[
+    int | None, typer.Option(metavar="N", min=1, help="Of drawing a picture. Default: 8, or 50 of diffusion.")
+]
+Pictures = Annotated[
+    int | None, typer.Option(metavar="N", min=2, help="Pictures of each evaluation. Default: 66; large models 16.")
+]
+RunFolder = Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run: log, samples, checkpoint, weights.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN; needs nothing else.")]
+Lines = Annotated[bool, typer.Option("--json", help="Print figures as JSON lines; the last: before, after.")]
+
+
 def command(
     model: OptionalModel = None,
     reward: Reward = None,
-    algorithm: Annotated[
-        Algorithm | None,
-        typer.Option(help="rlcm for consistency models, ddpo for diffusion models; direct: by the reward's gradient."),
-    ] = None,
-    queries: Annotated[
-        int | None,
-        typer.Option(metavar="N", min=1, help="Pictures to judge. Default: 1600; large models: the paper's."),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", min=0, help="Fixes all pictures. Default: 0.")] = None,
-    prompts: Annotated[
-        Path | None, typer.Option(metavar="FILE.txt", help="Prompts, one a line. Default: 33 animals; 9 are held out.")
-    ] = None,
-    lora: Annotated[
-        int | None,
-        typer.Option(metavar="RANK", min=0, help="Train a LoRA; 0: all weights. Default: 0, of large models 8."),
-    ] = None,
-    rate: Annotated[
-        float | None, typer.Option(metavar="R", min=0, help="Learning rate. Default: 3e-4 or 1e-4.")
-    ] = None,
-    kl: Annotated[
-        float | None, typer.Option("--kl", metavar="W", min=0, help="What straying from the start costs. Default: 0.")
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Of drawing a picture. Default: 8, or 50 of diffusion.")
-    ] = None,
+    algorithm: OptionalAlgorithm = None,
+    queries: Queries = None,
+    seed: Seed = None,
+    prompts: Prompts = None,
+    lora: Rank = None,
+    rate: Rate = None,
+    kl: Kl = None,
+    steps: Steps = None,
     guidance: Guidance = None,
-    looks: Annotated[
-        int | None, typer.Option(metavar="N", min=2, help="Pictures of each evaluation. Default: 66; large models 16.")
-    ] = None,
+    looks: Pictures = None,
     scorer: Scorer = None,
     clip: ClipModel = None,
-    out: Annotated[
-        Path, typer.Option(metavar="RUN", help="Folder of the run: log, samples, checkpoint, weights.")
-    ] = Path("pixward-run"),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in RUN; needs nothing else.")] = False,
+    out: RunFolder = Path("pixward-run"),
+    resume: Resume = False,
     device: Device = "cpu",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print figures as JSON lines; the last: before, after.")
-    ] = False,
+    as_json: Lines = False,
 ) -> None:
     """Tune an image generator towards a reward, by RLCM, DDPO or the reward's own gradient.
 
