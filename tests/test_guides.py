@@ -29,7 +29,7 @@ train_num_inner_epochs train_timestep_fraction per_prompt_stat_tracking per_prom
 per_prompt_stat_tracking_min_count mixed_precision resume_from save_freq log_with tracker_kwargs project_kwargs
 async_reward_computation max_workers train_max_grad_norm negative_prompts train_adam_weight_decay num_checkpoint_limit
 allow_tf32 accelerator_kwargs tracker_project_name logdir push_to_hub seed run_name"""
-"""Fields of DDPOConfig in TRL 0.23, but for Adam's betas and epsilon and its 8-bit form."""
+"""Fields of TRL's DDPOConfig, but for Adam's betas and epsilon and its 8-bit form."""
 
 GUIDES = Path(__file__).resolve().parents[1] / "docs" / "guides"
 
