@@ -3,11 +3,12 @@
     OMP_NUM_THREADS=1 python benchmarks/denoise_runs.py
     OMP_NUM_THREADS=1 python benchmarks/denoise_after.py --models runs/denoise --runs runs/denoise/reward
 
-Each model of the runs draws the same pictures: of the 33 animals that were tuned on and of the 9 that were not (plain),
-and of 33 and 9 on grounds, which no reward saw either; four of a prompt. A second classifier, the witness, which no
-reward asked, says what they show. The divergence is from the model before, in nats, over the whole way to a picture.
-Best of 4 and of 16 are the pictures of the model before that the reward itself likes best of as many: search instead of
-learning, which costs that many pictures each time. Writes denoise_carried, denoise_hacking and denoise_studies.
+Each model of the runs draws the same pictures: of prompts that were tuned on, of 9 animals that were not, and of the
+other kind of prompt, on grounds where plain animals were tuned on. These are other seeds than the runs looked at. A
+second classifier, the witness, which no reward asked, says what they show. The divergence is from the model before, in
+nats, over the whole way to a picture. Best of 4 and of 16 are the pictures of the model before that the reward itself
+likes best of as many: search instead of learning, which costs that many pictures each time. Writes denoise_carried,
+denoise_hacking and denoise_studies.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import hashlib
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,24 +36,21 @@ from pixward.rewards.alignment import ClassAlignment, small_classifier
 from pixward.run import read_log
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "recipes"))
-from denoise_reward import GUIDANCE, MODELS, reward_of
+from denoise_reward import GUIDANCE, MODELS, looks_of, reward_of
 
 RESULTS = Path("docs/results")
 REWARDS = ("compress", "incompress", "colour", "align")
 SEEDS = (0, 1, 2)
 
 
-def sets_of_looks() -> dict[str, Looks]:
-    """Plain animals and animals on two grounds, tuned on or not."""
-    train, held = builtin_prompts("train"), builtin_prompts("held-out")
-
-    def on(prompts: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(f"{prompt} on {('grass', 'sky')[at % 2]}" for at, prompt in enumerate(prompts))
-
+def sets_of_looks(reward: str) -> dict[str, Looks]:
+    """Prompts that the reward tuned on, the same of other animals, and the other kind: on grounds, or plain."""
+    tuned = looks_of(reward)
+    other = looks_of("compress" if reward == "align" else "align")["train"]
     return {
-        "tuned on": Looks(train, 2, seed=3_000_000),
-        "other animals": Looks(held, 4, seed=4_000_000),
-        "on grounds": Looks(on(train), 1, seed=5_000_000),
+        "tuned on": replace(tuned["train"], seed=3_000_000),
+        "other animals": replace(tuned["held-out"], seed=4_000_000),
+        "plain" if reward == "align" else "on grounds": replace(other, seed=5_000_000),
     }
 
 
@@ -81,27 +80,29 @@ class After:
         key = f"{algorithm} {steps} {reward} {name} {digest}"
         if key not in self.known:
             drawn, found = self.painter(algorithm, steps, name), {}
-            for what, looks in sets_of_looks().items():
+            for what, looks in sets_of_looks(reward).items():
                 pictures = looked(drawn, looks)
                 found[what] = figures(pictures, looks, reward_of(reward, self.judge), self.witness)
-            found["tuned on"]["divergence"] = self.divergence(drawn, algorithm, steps) if name else 0.0
+            found["tuned on"]["divergence"] = (
+                self.divergence(drawn, algorithm, steps, looks_of(reward)["train"].prompts) if name else 0.0
+            )
             self.known[key] = found
             save_text(self.kept, json.dumps(self.known, indent=1) + "\n")
             print(key, {what: round(row["reward"], 3) for what, row in found.items()}, flush=True)
         kept: dict[str, Row] = self.known[key]
         return kept
 
-    def divergence(self, drawn: Painter, algorithm: str, steps: int) -> float:
+    def divergence(self, drawn: Painter, algorithm: str, steps: int, prompts: tuple[str, ...]) -> float:
         """From the model before, in nats."""
         before = self.painter(algorithm, steps)
         start = DenoiserPolicy(before.pipeline.unet, before.policy.sampler, before.policy.guidance)
-        return divergence(drawn, start, builtin_prompts("train"))
+        return divergence(drawn, start, prompts)
 
     def best_of(self, reward: str, count: int) -> float:
         """The mean reward of the best of ``count`` pictures of each prompt that is tuned on, by 8-step RLCM's start."""
         key = f"best of {count} {reward}"
         if key not in self.known:
-            looks = Looks(builtin_prompts("train"), count, seed=6_000_000)
+            looks = Looks(looks_of(reward)["train"].prompts, count, seed=6_000_000)
             scores = torch.as_tensor(
                 reward_of(reward, self.judge)(looked(self.painter("rlcm"), looks), looks.named, [])
             )

@@ -5,7 +5,7 @@
 
 A run writes its log, a sheet of pictures at fixed seeds for each checkpoint and, at the end, ``unet.safetensors`` into
 OUT/REWARD-ALGORITHM-SEED (or --name). One that is stopped goes on with the same command. Without --models what ships is
-tuned. Prompts are 33 animals; pictures of 9 more, and of animals on grounds, are looked at and never tuned on.
+tuned. Prompts are 33 animals, for alignment on five grounds; pictures of 9 more are looked at and never tuned on.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pixward.data.worlds import WorldSplit
 from pixward.denoise.builtin import builtin_judge, builtin_pipeline, builtin_prompts
 from pixward.denoise.evaluate import Looks
 from pixward.denoise.painter import painter
@@ -54,9 +55,22 @@ def reward_of(name: str, scorer: ClassAlignment) -> Any:
     return {"compress": compress, "incompress": incompress, "colour": colour, "align": align}[name]
 
 
+def prompts_of(reward: str, split: WorldSplit) -> tuple[str, ...]:
+    """Plain animals; for alignment animals on grounds, since the models draw plain ones as they should already."""
+    if reward != "align":
+        return builtin_prompts(split)
+    return tuple(prompt for prompt in builtin_prompts(split, plain=False) if " on " in prompt)
+
+
 def looks_of(reward: str) -> dict[str, Looks]:
-    train, held = builtin_prompts("train"), builtin_prompts("held-out")
-    return {"train": Looks(train, 2), "held-out": Looks(held, 4, seed=2_000_000)}
+    """66 pictures of what is tuned on, 36 of what is not."""
+    train, held = prompts_of(reward, "train"), prompts_of(reward, "held-out")
+    if reward == "align":  # every animal on two of the grounds
+        train, held = (
+            tuple(prompts[5 * at + (at + more) % 5] for at in range(len(prompts) // 5) for more in (0, 2))
+            for prompts in (train, held)
+        )
+    return {"train": Looks(train, 66 // len(train)), "held-out": Looks(held, 36 // len(held), seed=2_000_000)}
 
 
 def sheet(folder: Path, name: str, pictures: Tensor, step: int) -> None:
@@ -98,7 +112,7 @@ def main() -> None:
     workers = Workers()
     run = Run(folder, resume=True) if workers.first else None
     tuning = Tuning(
-        builtin_prompts("train"),
+        prompts_of(options.reward, "train"),
         reward_of(options.reward, scorer),
         settings,
         looks_of(options.reward),
