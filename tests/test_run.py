@@ -172,3 +172,23 @@ def test_tensorboard_gets_the_figures(tmp_path):
     (point,) = events.Scalars("loss")
     assert (point.step, point.value) == (3, 0.5)
     assert events.Tags()["scalars"] == ["loss"]
+
+
+def test_what_was_logged_before_the_first_update_outlives_a_start_over(tmp_path):
+    for reward in (0.5, 0.25):  # the second start finds no checkpoint and begins anew
+        with Run(tmp_path, resume=True, tensorboard=False) as run:
+            run.log(0, {"reward": reward})
+            assert run.load() is None
+            run.log(1, {"loss": 1.0})
+    assert read_log(tmp_path / "log.jsonl") == [{"step": 0, "reward": 0.5}, {"step": 1, "loss": 1.0}]
+
+
+def test_pictures_go_to_tensorboard(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    with Run(tmp_path) as run:
+        run.show(3, "samples", np.zeros((8, 8, 3), np.uint8))
+    events = accumulator.EventAccumulator(str(tmp_path)).Reload()
+    assert [(event.step, event.width, event.height) for event in events.Images("samples")] == [(3, 8, 8)]
+    with Run(tmp_path / "plain", tensorboard=False) as run:
+        run.show(3, "samples", np.zeros((8, 8, 3), np.uint8))
+    assert not list((tmp_path / "plain").glob("events*"))
