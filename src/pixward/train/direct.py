@@ -18,9 +18,8 @@ Memory: the activations of one step of one small batch, since each step is compu
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -31,8 +30,9 @@ from pixward.errors import PixwardError
 from pixward.judging import ask, name_of
 from pixward.ops.denoise import Step, gaussian_kl
 from pixward.run import Run
-from pixward.train.pictures import Drawing, PictureTask, add, calls, episodes, line_of, numbers
-from pixward.train.workers import Learner, Workers, resume, save
+from pixward.train.pictures import TOTALS, WATCHED, Drawing, PictureTask, calls, episodes, numbers
+from pixward.train.progress import Progress, add
+from pixward.train.workers import Learner, Workers
 from pixward.types import State
 
 
@@ -151,32 +151,15 @@ def direct(
         start = copy.deepcopy(policy).requires_grad_(False).eval().to(workers.device)  # type: ignore[assignment]
     chain = _Chain(env, policy, start, settings)  # type: ignore[arg-type]
     learner = Learner(policy, workers, settings.weight_decay, settings.clip_grad, settings.average, chain.draw)
-    step = resume(run, learner, "direct", asdict(settings), FREE)
-    totals = learner.beside.setdefault("totals", {"queries": 0, "network_calls": 0})
-    sums: dict[str, float] = {}
-    logged, began = step, time.monotonic()
-    while step < settings.steps:
-        learner.show_mean(False)
+    progress = Progress(learner, run, "direct", settings, FREE, evaluate, TOTALS)
+    for step in progress.steps():
         policy.eval()
         looked = calls(policy, start)
         rate = settings.learning_rate * (1 - (1 - settings.floor) * step / settings.steps)
-        figures = _update(chain, learner, task, step, rate) | {"calls": calls(policy, start) - looked}
-        add(sums, figures, 1.0)
-        step += 1
-        totals["queries"] += settings.batch * settings.accumulate
-        halt = step % settings.checkpoint_every == 0 or step == settings.steps
-        if halt or step % settings.log_every == 0:
-            line = line_of(workers, sums, step, step - logged, totals)
-            line["seconds"] = round((time.monotonic() - began) / (step - logged), 4)
-            learner.show_mean(halt)
-            if halt and evaluate is not None:
-                line |= workers.share(dict(evaluate(step)) if workers.first else None)
-            sums, logged, began = {}, step, time.monotonic()
-            if run is not None:
-                run.log(step, line)
-            if halt:
-                save(run, learner, "direct", asdict(settings), step)
-                yield {"step": step, **line}
+        progress.add(_update(chain, learner, task, step, rate))
+        queries = settings.batch * settings.accumulate // workers.count
+        progress.add({"queries": queries, "network_calls": calls(policy, start) - looked})
+        yield from progress.done("lower the learning rate or set kl", WATCHED)
 
 
 def _update(chain: _Chain, learner: Learner, task: PictureTask, step: int, rate: float) -> dict[str, float]:

@@ -7,19 +7,17 @@ Other models learn in the same loop, by a loss of their own (:mod:`pixward.denoi
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pixward.errors import PixwardError
 from pixward.run import Run
 from pixward.train.pretrain import schedule
-from pixward.train.workers import Batch, Learner, Workers, resume, save
+from pixward.train.progress import Progress
+from pixward.train.workers import Batch, Learner, Workers
 from pixward.types import Decoding, Scores
 
 
@@ -89,12 +87,9 @@ def likelihood(
         PixwardError: the checkpoint does not fit, the tokens break the policy's grammar, or training diverged.
     """
     learner = Learner(policy, workers, settings.weight_decay, settings.clip_grad, settings.average)
-    step = resume(run, learner, "likelihood", asdict(settings), FREE)
-    sums: dict[str, float] = {}
-    logged, began = step, time.monotonic()
+    progress = Progress(learner, run, "likelihood", settings, FREE, evaluate)
     mine = workers.mine(settings.accumulate)
-    while step < settings.steps:
-        learner.show_mean(False)
+    for step in progress.steps():
         policy.train()
         for place in mine:
             number = step * settings.accumulate + place
@@ -103,27 +98,10 @@ def likelihood(
                 batch = workers.place(batches(number))
                 loss, figures = (loss_of or _loss)(learner, batch)
                 learner.backward(loss / len(mine))
-            for name, value in figures.items():
-                sums[name] = sums.get(name, 0.0) + value / len(mine)
+            progress.add({name: value / len(mine) for name, value in figures.items()})
         rate = settings.learning_rate * schedule(step, settings.steps, settings.warmup, settings.floor)
-        sums["grad_norm"] = sums.get("grad_norm", 0.0) + learner.step(rate)
-        step += 1
-        halt = step % settings.checkpoint_every == 0 or step == settings.steps
-        if halt or step % settings.log_every == 0:
-            line = workers.mean({name: value / (step - logged) for name, value in sums.items()})
-            if not math.isfinite(line["loss"]):
-                raise PixwardError(f"training diverged before step {step}: lower the learning rate or set clip_grad")
-            line["seconds"] = round((time.monotonic() - began) / (step - logged), 4)
-            learner.show_mean(halt)
-            if halt and evaluate is not None:
-                policy.eval()
-                line |= workers.share(dict(evaluate(step)) if workers.first else None)
-            sums, logged, began = {}, step, time.monotonic()
-            if run is not None:
-                run.log(step, line)
-            if halt:
-                save(run, learner, "likelihood", asdict(settings), step)
-                yield {"step": step, **line}
+        progress.add({"grad_norm": learner.step(rate)})
+        yield from progress.done("lower the learning rate or set clip_grad")
 
 
 def _loss(learner: Learner, batch: Mapping[str, Any]) -> tuple[Tensor, dict[str, float]]:

@@ -5,7 +5,6 @@ And what :mod:`pixward.train.ppo` and :mod:`pixward.train.direct` share.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
@@ -14,21 +13,20 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from pixward.errors import PixwardError
 from pixward.judging import PictureReward, ask
 from pixward.train.workers import Batch, Workers
 from pixward.types import State
 
 __all__ = [
+    "TOTALS",
+    "WATCHED",
     "Drawing",
     "PictureReward",
     "PictureTask",
     "PromptStatistics",
-    "add",
     "calls",
     "episodes",
     "judge",
-    "line_of",
     "numbers",
 ]
 
@@ -100,6 +98,12 @@ class PromptStatistics:
 # --- what the trainers of such policies share ---------------------------------------------------------------------
 
 
+TOTALS = ("queries", "network_calls")
+"""Figures that add up since the start: pictures judged, and pictures that the network looked at."""
+WATCHED = ("loss", "grad_norm")
+"""Figures without which nothing is learnt any more, unless they are finite."""
+
+
 class Drawing(Protocol):
     """An environment whose pictures are drawn step by step, such as :class:`pixward.envs.denoise.DenoiseEnv`."""
 
@@ -145,27 +149,6 @@ def episodes(
     if "noise" not in state:
         state["noise"] = env.noise(count, generator).to(workers.device)
     return state, prompts, metadata[: len(prompts)]
-
-
-def line_of(
-    workers: Workers, sums: Mapping[str, float], step: int, count: int, totals: dict[str, int]
-) -> dict[str, float]:
-    """Means over the last ``count`` steps, and the totals, which it brings up to date.
-
-    Raises:
-        PixwardError: the loss or its gradient is no number.
-    """
-    line = workers.mean({name: value / count for name, value in sums.items()})
-    if not math.isfinite(line["loss"] + line["grad_norm"]):
-        raise PixwardError(f"training diverged before step {step}: lower the learning rate or set kl")
-    totals["network_calls"] += round(line.pop("calls") * count * workers.count)
-    return {**line, **totals}
-
-
-def add(sums: dict[str, float], figures: Mapping[str, float], share: float) -> None:
-    """Add ``share`` of each of ``figures`` to ``sums``."""
-    for name, value in figures.items():
-        sums[name] = sums.get(name, 0.0) + value * share
 
 
 def calls(*policies: Any) -> int:

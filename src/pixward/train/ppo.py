@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Protocol
 
@@ -29,17 +28,18 @@ from pixward.ops.denoise import gaussian_kl
 from pixward.rollout import Minibatch, minibatches, rollout
 from pixward.run import Run
 from pixward.train.pictures import (
+    TOTALS,
+    WATCHED,
     Drawing,
     PictureTask,
     PromptStatistics,
-    add,
     calls,
     episodes,
     judge,
-    line_of,
 )
 from pixward.train.ppo_settings import DDPO, FREE, RLCM, PPOSettings
-from pixward.train.workers import Learner, Workers, mixed, resume, save
+from pixward.train.progress import Progress, add
+from pixward.train.workers import Learner, Workers, mixed
 from pixward.types import Action, Rollout, State
 
 __all__ = ["DDPO", "RLCM", "Drawing", "GaussianPolicy", "PPOSettings", "ppo"]
@@ -95,33 +95,16 @@ def ppo(
     if start is None and settings.kl > 0:
         start = copy.deepcopy(policy).requires_grad_(False).eval().to(workers.device)  # type: ignore[assignment]
     learner = Learner(policy, workers, settings.weight_decay, settings.clip_grad, settings.average)
-    step = resume(run, learner, "ppo", asdict(settings), FREE)
-    totals = learner.beside.setdefault("totals", {"queries": 0, "network_calls": 0})
-    sums: dict[str, float] = {}
-    logged, began = step, time.monotonic()
-    while step < settings.steps:
-        learner.show_mean(False)
+    progress = Progress(learner, run, "ppo", settings, FREE, evaluate, TOTALS)
+    for step in progress.steps():
         policy.eval()
         looked = calls(policy, start)
         drawn, figures = _draw(env, learner, task, settings, step)
         rate = settings.learning_rate * (1 - (1 - settings.floor) * step / settings.steps)
-        figures |= _learn(learner, settings, drawn, start, rate) | {"calls": calls(policy, start) - looked}
-        add(sums, figures, 1.0)
-        step += 1
-        totals["queries"] += settings.batch * settings.accumulate
-        halt = step % settings.checkpoint_every == 0 or step == settings.steps
-        if halt or step % settings.log_every == 0:
-            line = line_of(workers, sums, step, step - logged, totals)
-            line["seconds"] = round((time.monotonic() - began) / (step - logged), 4)
-            learner.show_mean(halt)
-            if halt and evaluate is not None:
-                line |= workers.share(dict(evaluate(step)) if workers.first else None)
-            sums, logged, began = {}, step, time.monotonic()
-            if run is not None:
-                run.log(step, line)
-            if halt:
-                save(run, learner, "ppo", asdict(settings), step)
-                yield {"step": step, **line}
+        progress.add(figures | _learn(learner, settings, drawn, start, rate))
+        queries = settings.batch * settings.accumulate // workers.count
+        progress.add({"queries": queries, "network_calls": calls(policy, start) - looked})
+        yield from progress.done("lower the learning rate or set kl", WATCHED)
 
 
 # --- one set of samples -------------------------------------------------------------------------------------------

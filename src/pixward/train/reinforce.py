@@ -11,21 +11,19 @@ Read from top to bottom: settings, the loop, one set of samples, one loss.
 from __future__ import annotations
 
 import copy
-import math
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from pixward import objectives
-from pixward.errors import PixwardError
 from pixward.run import Run
 from pixward.train.pretrain import schedule
+from pixward.train.progress import Progress
 from pixward.train.task import RewardTask, judge
-from pixward.train.workers import Batch, Learner, Workers, resume, save
+from pixward.train.workers import Batch, Learner, Workers
 from pixward.types import Decoding, Samples, Scores, TokenPolicy
 
 
@@ -125,11 +123,8 @@ def reinforce(
     if start is None and settings.kl > 0:
         start = copy.deepcopy(policy).requires_grad_(False).eval().to(workers.device)  # type: ignore[assignment]
     learner = Learner(policy, workers, settings.weight_decay, settings.clip_grad, settings.average)
-    step = resume(run, learner, "reinforce", asdict(settings), FREE)
-    sums: dict[str, float] = {}
-    logged, began = step, time.monotonic()
-    while step < settings.steps:
-        learner.show_mean(False)
+    progress = Progress(learner, run, "reinforce", settings, FREE, evaluate)
+    for step in progress.steps():
         policy.eval()
         numbers = [step * settings.accumulate + place for place in workers.mine(settings.accumulate)]
         sets = [_draw(learner, task, settings, start, number) for number in numbers]
@@ -137,24 +132,8 @@ def reinforce(
         figures = [figures for _, figures in sets]
         figures += _update(learner, task, settings, [drawn for drawn, _ in sets], rate)
         for part in figures:
-            for name, value in part.items():
-                sums[name] = sums.get(name, 0.0) + value / len(sets)
-        step += 1
-        halt = step % settings.checkpoint_every == 0 or step == settings.steps
-        if halt or step % settings.log_every == 0:
-            line = workers.mean({name: value / (step - logged) for name, value in sums.items()})
-            if not math.isfinite(line["loss"]):
-                raise PixwardError(f"training diverged before step {step}: lower the learning rate or set kl")
-            line["seconds"] = round((time.monotonic() - began) / (step - logged), 4)
-            learner.show_mean(halt)
-            if halt and evaluate is not None:
-                line |= workers.share(dict(evaluate(step)) if workers.first else None)
-            sums, logged, began = {}, step, time.monotonic()
-            if run is not None:
-                run.log(step, line)
-            if halt:
-                save(run, learner, "reinforce", asdict(settings), step)
-                yield {"step": step, **line}
+            progress.add({name: value / len(sets) for name, value in part.items()})
+        yield from progress.done("lower the learning rate or set kl")
 
 
 def _update(
