@@ -8,10 +8,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-
-pytest.importorskip("diffusers")
-pytest.importorskip("peft")
-
 from tests.denoise.tiny import tiny_parts, tiny_pipeline
 
 from pixward.commands.denoise_training import DenoiseTraining, train_denoise
@@ -19,6 +15,9 @@ from pixward.denoise import builtin
 from pixward.denoise.builtin import builtin_prompts
 from pixward.denoise.painter import PainterSettings, load_pipeline, painter
 from pixward.run import read_log
+
+pytest.importorskip("diffusers")
+pytest.importorskip("peft")
 
 TINY = ("--steps", 2, "--looks", 2)
 TOUCHES = '''

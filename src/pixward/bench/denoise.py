@@ -62,7 +62,7 @@ def run_denoise_bench(bench: DenoiseBench, watch: Callable[[str], None] | None =
     for name, pictures in (("blank", _blank), ("noise", _noise)):
         tell(name)
         first = next(iter(bench.models.values()))(bench.steps[0])
-        rows.append(_row(bench, name, None, pictures(count, first)))
+        rows.append(_row(bench, name, None, pictures(count, first).to(first.pipeline.device)))
     for name, made in bench.models.items():
         for steps in bench.steps:
             tell(f"{name}, {steps} steps")

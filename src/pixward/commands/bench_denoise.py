@@ -120,7 +120,7 @@ def _bench(
     makers = {names[0]: _maker(first, None, guidance)}
     makers |= {name: _maker(open_model(name, device), None, guidance) for name in names[1:]}
     makers |= {lora: _maker(open_model(names[0], device), lora, guidance) for lora in loras}
-    asked = Asked(size_of(makers[names[0]](wanted[0])), texts, scorer, clip or CLIP)
+    asked = Asked(size_of(makers[names[0]](wanted[0])), texts, scorer, clip or CLIP, device)
     looks = Looks(texts, count, 1_000_000 + seed, 32 if first.small else 4)
     return DenoiseBench(makers, wanted, looks, reward_named(reward, asked), judge_of(asked), best_of)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -36,12 +36,14 @@ class Asked:
         prompts: of the run.
         scorer: --scorer: weights that the user brings.
         clip: --clip: CLIP for the aesthetic score.
+        device: where pictures are drawn, and judged.
     """
 
     size: tuple[int, int]
     prompts: tuple[str, ...]
     scorer: str | None = None
     clip: str = CLIP
+    device: str = "cpu"
 
 
 def reward_named(name: str, asked: Asked) -> PictureReward:
@@ -61,7 +63,7 @@ def judge_of(asked: Asked) -> ClassAlignment | None:
     if _unjudged(asked):
         return None
     try:
-        return builtin_judge()
+        return _judge(asked)
     except PixwardError:  # somebody's install without the weights: figures go without accuracy then
         return None
 
@@ -85,19 +87,19 @@ def _aesthetic(asked: Asked) -> PictureReward:
             "sac+logos+ava1-l14-linearMSE.pth and give it as --scorer FILE, with its CLIP as --clip (a folder, or "
             f"{CLIP} from the hub)"
         )
-    return _plain(load_aesthetic(asked.clip, asked.scorer))
+    return _plain(load_aesthetic(asked.clip, asked.scorer, asked.device))
 
 
 def _align(asked: Asked) -> PictureReward:
     if asked.scorer is not None:
-        return _plain(_by_model(asked.scorer))
+        return _plain(_by_model(asked.scorer, asked.device))
     why = _unjudged(asked)
     if why is not None:
         raise PixwardError(
             f"the reward align: {why}; give --scorer MODEL, a CLIP or a model that captions (a folder, or an id of "
             f"the hub such as {CLIP} or llava-hf/llava-1.5-7b-hf)"
         )
-    return _plain(builtin_judge())
+    return _plain(_judge(asked))
 
 
 REWARDS: dict[str, Callable[[Asked], PictureReward]] = {
@@ -110,7 +112,7 @@ REWARDS: dict[str, Callable[[Asked], PictureReward]] = {
 """What --reward can be, beside ``module:callable``; RLCM's and DDPO's four, and colourfulness."""
 
 
-def _by_model(name: str) -> Callable[[Tensor, Sequence[str]], Tensor]:
+def _by_model(name: str, device: str) -> Callable[[Tensor, Sequence[str]], Tensor]:
     """Alignment by a user's model: CLIP's own cosine, or DDPO's captions for one that speaks."""
     try:
         from transformers import AutoConfig
@@ -121,8 +123,16 @@ def _by_model(name: str) -> Callable[[Tensor, Sequence[str]], Tensor]:
     except (OSError, ValueError) as error:
         raise PixwardError(f"--scorer {name}: {str(error).strip().splitlines()[0]}") from None
     if kind == "clip":
-        return ClipSimilarity(Clip.load(name))
-    return CaptionAlignment(Captioner.load(name), BertScore.load(*WORDS))
+        return ClipSimilarity(Clip.load(name).to(device))
+    captioner, words = Captioner.load(name), BertScore.load(*WORDS)
+    captioner.model.to(device)
+    words.model.to(device)
+    return CaptionAlignment(captioner, words)
+
+
+def _judge(asked: Asked) -> ClassAlignment:
+    found = builtin_judge()
+    return replace(found, classifier=found.classifier.to(asked.device))  # type: ignore[attr-defined]
 
 
 def _unjudged(asked: Asked) -> str | None:

@@ -136,7 +136,7 @@ def train_denoise(job: DenoiseTraining, watch: Watch) -> Tuned:
     prompts, held = _prompts(job)
     seed_everything(_of(job.seed))
     drawn = _painter(job, opened)
-    asked = Asked(size_of(drawn), (*prompts, *held), job.scorer, job.clip or CLIP)
+    asked = Asked(size_of(drawn), (*prompts, *held), job.scorer, job.clip or CLIP, job.device)
     reward, scorer = reward_named(str(job.reward), asked), judge_of(asked)
     settings = _settings(job, opened.small)
     workers = workers_on(job.device)

@@ -117,13 +117,13 @@ class ClipSimilarity:
         return (self.clip.images(output) * self.clip.texts(target)).sum(-1).to(output.device)
 
 
-def load_aesthetic(clip: str | Path, head: str | Path) -> Aesthetic:
-    """The aesthetic reward from the user's weights: CLIP's folder or name, and the head's file.
+def load_aesthetic(clip: str | Path, head: str | Path, device: str = "cpu") -> Aesthetic:
+    """The aesthetic reward from the user's weights: CLIP's folder or name, and the head's file; put on ``device``.
 
     Raises:
         PixwardError: one of them cannot be loaded, or they do not fit each other.
     """
-    model, linear = Clip.load(clip), load_aesthetic_head(head)
+    model, linear = Clip.load(clip).to(device), load_aesthetic_head(head).to(device)
     width = int(model.model.config.projection_dim)
     if linear.in_features != width:
         raise PixwardError(f"{head} reads {linear.in_features} numbers, the CLIP {clip} gives {width}: {_HEAD_HELP}")
