@@ -191,10 +191,10 @@ def studies(after: After) -> dict[str, list[Row]]:
     """Rates, sampling steps, and the last step: one seed each."""
     rates: list[Row] = []
     for algorithm in MODELS:
-        for name in finished(after.runs, sorted(path.name for path in after.runs.glob(f"rate-{algorithm}-*"))):
-            rates.append(
-                {"algorithm": algorithm.upper(), "rate": name.rsplit(f"{algorithm}-", 1)[1], **ends(after, name)}
-            )
+        names = sorted(path.name for path in after.runs.glob(f"rate-{algorithm}-*"))
+        for name in finished(after.runs, names):
+            reward, rate = name.removeprefix(f"rate-{algorithm}-").split("-", 1)
+            rates.append({"algorithm": algorithm.upper(), "reward": reward, "rate": rate, **ends(after, name)})
     names = ["compress-rlcm-0", "steps-2", "steps-4", "last-drop", "last-head"]
     kinds = [{"run": name, **ends(after, name)} for name in finished(after.runs, names)]
     return {"rates": rates, "ways_to_a_picture": kinds}
