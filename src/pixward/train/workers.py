@@ -109,6 +109,9 @@ def mixed(seed: int, number: int) -> int:
 class Learner:
     """A policy's weights, their optimiser, and what a checkpoint holds of both.
 
+    Weights that are frozen when this is made (LoRA: nearly all) are the caller's to bring back: no checkpoint and no
+    mean holds them.
+
     Attributes:
         score: ``log_prob`` of the policy, or another function that uses it, through the wrappers that share gradients
             and set the precision.
@@ -131,7 +134,10 @@ class Learner:
         """
         policy.to(workers.device)
         self.policy, self.workers, self.clip_grad, self.average = policy, workers, clip_grad, average
-        self.mean = _copied(policy) if average else {}
+        # Tied weights are told under every name that state_dict has for them.
+        named = policy.named_parameters(remove_duplicate=False)
+        self._frozen = frozenset(name for name, weight in named if not weight.requires_grad)
+        self.mean = self._copied() if average else {}
         self.beside: dict[str, Any] = {}
         self._last: dict[str, Tensor] = {}
         trained = [weight for weight in policy.parameters() if weight.requires_grad]
@@ -155,7 +161,7 @@ class Learner:
         self.optimizer.step()
         self.optimizer.zero_grad()
         with torch.no_grad():
-            for name, weight in self.policy.state_dict().items() if self.average else ():
+            for name, weight in self._learnt().items() if self.average else ():
                 if weight.is_floating_point():
                     self.mean[name].lerp_(weight, 1 - self.average)
         return float(norm)
@@ -163,17 +169,17 @@ class Learner:
     def show_mean(self, wanted: bool) -> None:
         """Whether the policy has the mean of its weights, to be looked at, or the last ones, to go on with."""
         if wanted and self.average and not self._last:
-            self._last = _copied(self.policy)
-            self.policy.load_state_dict(self.mean)
+            self._last = self._copied()
+            self._put(self.mean)
         elif not wanted and self._last:
-            self.policy.load_state_dict(self._last)
+            self._put(self._last)
             self._last = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Policy, optimiser, and the scaler of half precision."""
+        """What was learnt of the policy, its buffers, the optimiser, and the scaler of half precision."""
         scaler = self.workers.accelerator.scaler
         return {
-            "policy": self._last or self.policy.state_dict(),
+            "policy": self._last or self._learnt(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else {},
             "mean": self.mean,
@@ -181,26 +187,44 @@ class Learner:
         }
 
     def load_state_dict(self, saved: Mapping[str, Any]) -> None:
-        """Take back what :meth:`state_dict` gave.
+        """Take back what :meth:`state_dict` gave, or a whole policy, as checkpoints used to hold.
 
         Raises:
-            PixwardError: the saved policy has another shape.
+            PixwardError: the saved policy has another shape, or learnt other weights; nothing was changed.
         """
-        try:
-            self.policy.load_state_dict(saved["policy"])
-        except RuntimeError:
+        weights, own = saved["policy"], self.policy.state_dict()
+        wrong = [name for name in weights if name not in own or weights[name].shape != own[name].shape]
+        wrong += [name for name in self._learnt() if name not in weights]
+        if wrong:
             raise PixwardError(
-                "the policy in the run folder has another shape: resume it with the settings of its start"
+                f"the policy in the run folder has another shape, in {wrong[0]}: "
+                "resume it with the settings of its start"
+            )
+        try:
+            self.optimizer.load_state_dict(saved["optimizer"])
+        except ValueError:
+            raise PixwardError(
+                "the run in the run folder trained other weights: resume it with the settings of its start"
             ) from None
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.mean = {name: weight.to(self.workers.device) for name, weight in saved["mean"].items()}
+        self._put(weights)
+        self.mean = {
+            name: weight.to(self.workers.device) for name, weight in saved["mean"].items() if name not in self._frozen
+        }
         self.beside = dict(saved.get("beside", {}))
         if self.workers.accelerator.scaler is not None and saved["scaler"]:
             self.workers.accelerator.scaler.load_state_dict(saved["scaler"])
 
+    def _learnt(self) -> dict[str, Tensor]:
+        """The weights that are trained, and the buffers; not copied."""
+        held = self.policy.state_dict()
+        return {name: weight for name, weight in held.items() if name not in self._frozen}
 
-def _copied(policy: nn.Module) -> dict[str, Tensor]:
-    return {name: weight.detach().clone() for name, weight in policy.state_dict().items()}
+    def _copied(self) -> dict[str, Tensor]:
+        return {name: weight.detach().clone() for name, weight in self._learnt().items()}
+
+    def _put(self, weights: Mapping[str, Tensor]) -> None:
+        """Into the policy; what is not among them stays."""
+        self.policy.load_state_dict(weights, strict=False)
 
 
 class _Scoring(nn.Module):
