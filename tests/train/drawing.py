@@ -66,7 +66,7 @@ TASK = PictureTask(batches, asked)
 
 # A bit of everything: several updates, clipping, a divergence, statistics that a checkpoint must keep.
 SETTINGS = PPOSettings(
-    steps=8,
+    steps=20,
     batch=4,
     accumulate=4,
     parts=2,
@@ -79,7 +79,7 @@ SETTINGS = PPOSettings(
     floor=0.5,
     average=0.5,
     log_every=1,
-    checkpoint_every=4,
+    checkpoint_every=10,
 )
 
 
