@@ -161,7 +161,7 @@ def shown(measured: list[dict[str, Row]]) -> Row:
 
 def hacking(after: After) -> list[Row]:
     """Every look of the long runs."""
-    words = {"long-free": "nothing holds it", "long-kl": "KL of 0.01", "long-kl-strong": "KL of 0.1"}
+    words = {"long-free": "nothing holds it", "long-kl": "KL of 0.1"}
     rows: list[Row] = []
     for name in finished(after.runs, list(words)):
         for line in read_log(after.runs / name / "log.jsonl"):
@@ -195,7 +195,7 @@ def studies(after: After) -> dict[str, list[Row]]:
         for name in finished(after.runs, names):
             reward, rate = name.removeprefix(f"rate-{algorithm}-").split("-", 1)
             rates.append({"algorithm": algorithm.upper(), "reward": reward, "rate": rate, **ends(after, name)})
-    names = ["compress-rlcm-0", "steps-2", "steps-4", "last-drop", "last-head"]
+    names = ["compress-rlcm-0", "steps-2", "last-drop", "last-head"]
     kinds = [{"run": name, **ends(after, name)} for name in finished(after.runs, names)]
     return {"rates": rates, "ways_to_a_picture": kinds}
 

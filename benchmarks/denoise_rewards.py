@@ -96,8 +96,8 @@ def spread(values: Sequence[float | None]) -> str | None:
 
 def main_rows(found: Mapping[str, Sequence[Curve]]) -> list[Row]:
     """What both reach at equal cost, for one reward."""
-    ddpo = found["ddpo"]
-    budget = {axis: min(getattr(curve, axis)[-1] for curve in ddpo) for axis in AXES}
+    every = [curve for curves in found.values() for curve in curves]
+    budget = {axis: min(getattr(curve, axis)[-1] for curve in every) for axis in AXES}
     rows = []
     for algorithm, curves in found.items():
         row: Row = {"algorithm": algorithm.upper(), "seeds": len(curves)}

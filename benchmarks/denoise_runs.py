@@ -27,10 +27,10 @@ CHOSEN = {  # the highest reward at which pictures are still recognised, by a se
     "rlcm": {"compress": "3e-5", "incompress": "3e-5", "colour": "3e-5", "align": "1e-4"},
     "ddpo": {"compress": "3e-5", "incompress": "3e-5", "colour": "3e-5", "align": "1e-5"},
 }
-RLCM = ("--algorithm", "rlcm", "--queries", "3200", "--every", "10")
+RLCM = ("--algorithm", "rlcm", "--queries", "2560", "--every", "10")
 DDPO = ("--algorithm", "ddpo", "--queries", "640", "--every", "5")
 COMPRESS = (*RLCM, "--reward", "compress", "--rate", CHOSEN["rlcm"]["compress"])
-LONG = (*COMPRESS, "--queries", "6400", "--every", "20")
+LONG = (*COMPRESS, "--queries", "4800", "--every", "25")
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,12 @@ PARTS = {
     "ddpo": main_runs("ddpo", DDPO),
     "hacking": [
         Planned("long-free", LONG),
-        Planned("long-kl", (*LONG, "--kl", "0.01")),
-        Planned("long-kl-strong", (*LONG, "--kl", "0.1")),
+        Planned("long-kl", (*LONG, "--kl", "0.1")),
     ],
     "studies": [
+        Planned("steps-2", (*COMPRESS, "--steps", "2")),
         Planned("last-drop", (*COMPRESS, "--last", "drop")),
         Planned("last-head", (*COMPRESS, "--last", "head")),
-        *(Planned(f"steps-{steps}", (*COMPRESS, "--steps", str(steps))) for steps in (2, 4)),
     ],
 }
 
