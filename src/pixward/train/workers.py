@@ -216,8 +216,10 @@ class Learner:
 
     def _learnt(self) -> dict[str, Tensor]:
         """The weights that are trained, and the buffers; not copied."""
-        held = self.policy.state_dict()
-        return {name: weight for name, weight in held.items() if name not in self._frozen}
+        held: dict[str, Tensor] = self.policy.state_dict()
+        for name in self._frozen:
+            held.pop(name, None)
+        return held
 
     def _copied(self) -> dict[str, Tensor]:
         return {name: weight.detach().clone() for name, weight in self._learnt().items()}
