@@ -6,7 +6,9 @@ import pytest
 import torch
 
 pytest.importorskip("diffusers")
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
+
+from transformers import CLIPTokenizer
 
 from pixward.denoise.modules import GUIDANCE, LATENT, SIZE, TOKENS, WORDS, new_codec, new_denoiser, new_words, read
 
@@ -49,5 +51,5 @@ def test_known_words_are_one_token_and_others_are_spelt(tmp_path):
     assert int(numbers.max()) < words.config.vocab_size
     assert tuple(words(numbers)[0].shape) == (3, TOKENS, WORDS)
     tokenizer.save_pretrained(tmp_path)
-    again = transformers.CLIPTokenizer.from_pretrained(tmp_path)
+    again = CLIPTokenizer.from_pretrained(tmp_path)
     assert torch.equal(read(again, ["an ant on zébra"]), read(tokenizer, ["an ant on zébra"]))
