@@ -1,7 +1,7 @@
 """What tuned models draw, judged by who was in no reward: held-out prompts, hacking, studies; writes three files.
 
     OMP_NUM_THREADS=1 python benchmarks/denoise_runs.py
-    OMP_NUM_THREADS=1 python benchmarks/denoise_after.py --models runs/denoise --runs runs/denoise/reward
+    OMP_NUM_THREADS=1 python benchmarks/denoise_after.py --runs runs/denoise/reward
 
 Each model of the runs draws the same pictures: of prompts that were tuned on, of 9 animals that were not, and of the
 other kind of prompt, on grounds where plain animals were tuned on. These are other seeds than the runs looked at. A
@@ -57,10 +57,10 @@ def sets_of_looks(reward: str) -> dict[str, Looks]:
 class After:
     """Draws and measures, each model once: what was measured is kept beside the runs by the digest of its weights."""
 
-    def __init__(self, models: Path | None, runs: Path) -> None:
+    def __init__(self, models: Path | None, runs: Path, witness: Path) -> None:
         self.models, self.runs, self.kept = models, runs, runs / "after.json"
         self.judge = builtin_judge(models)
-        self.witness = witness_of(models, self.judge)
+        self.witness = witness_of(witness, self.judge)
         self.known: dict[str, Any] = json.loads(self.kept.read_text()) if self.kept.exists() else {}
 
     def painter(self, algorithm: str, steps: int = 0, name: str | None = None) -> Painter:
@@ -84,7 +84,7 @@ class After:
                 pictures = looked(drawn, looks)
                 found[what] = figures(pictures, looks, reward_of(reward, self.judge), self.witness)
             found["tuned on"]["divergence"] = (
-                self.divergence(drawn, algorithm, steps, looks_of(reward)["train"].prompts) if name else 0.0
+                self.divergence(drawn, algorithm, steps, looks_of(reward)["train"].prompts[::3]) if name else 0.0
             )
             self.known[key] = found
             save_text(self.kept, json.dumps(self.known, indent=1) + "\n")
@@ -111,10 +111,9 @@ class After:
         return float(self.known[key])
 
 
-def witness_of(models: Path | None, judge: ClassAlignment) -> ClassAlignment | None:
+def witness_of(place: Path, judge: ClassAlignment) -> ClassAlignment | None:
     """The second classifier, where it was trained."""
-    place = (models or Path()) / "witness.safetensors"
-    if models is None or not place.exists():
+    if not place.exists():
         return None
     classifier = small_classifier(sum(len(group) for group in judge.groups), JUDGE_WIDTH)
     classifier.load_state_dict(load_file(place))
@@ -231,12 +230,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", type=Path)
     parser.add_argument("--runs", type=Path, default=Path("runs/denoise/reward"))
+    parser.add_argument("--witness", type=Path, default=Path("runs/denoise/witness.safetensors"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    after = After(options.models, options.runs)
+    after = After(options.models, options.runs, options.witness)
     command = [
         "OMP_NUM_THREADS=1 python benchmarks/denoise_runs.py",
-        "OMP_NUM_THREADS=1 python benchmarks/denoise_after.py --models runs/denoise",
+        "python recipes/denoise.py --phase witness --out runs/denoise",
+        "OMP_NUM_THREADS=1 python benchmarks/denoise_after.py",
     ]
     write(RESULTS / "denoise_carried.json", command, {"rows": carried(after), "notes": CARRIED})
     write(RESULTS / "denoise_hacking.json", command, {"rows": hacking(after), "notes": HACKING})

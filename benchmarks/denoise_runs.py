@@ -1,6 +1,6 @@
 """All tuning by rewards behind docs/results/denoise.md, the most important runs first.
 
-    OMP_NUM_THREADS=1 python benchmarks/denoise_runs.py --models runs/denoise --out runs/denoise/reward --jobs 2
+    OMP_NUM_THREADS=1 python benchmarks/denoise_runs.py --out runs/denoise/reward --jobs 2
 
 Each run is one call of recipes/denoise_reward.py and writes its own folder; runs that are finished are passed over and
 stopped ones go on, so the same command may be given again at any time. ``--part ddpo`` does one part. Without --models
