@@ -120,8 +120,8 @@ COMMAND = [
     "OMP_NUM_THREADS=1 PIXWARD_EMOJI_FONT=.../NotoColorEmoji.ttf python benchmarks/denoise_quality.py",
 ]
 NOTES = [
-    "252 prompts, all of which the models know; three seeds at guidance 4, one at others. The judge sees animal and ground "
-    "of so many of the pictures; models were not trained on it. Through the codec is the most that they can reach.",
+    "252 prompts, all of which the models know; three seeds at guidance 4, one at others. Accuracy is the share of "
+    "pictures in which the judge sees animal and ground; the models were not trained on it.",
     "More guidance makes pictures that are recognised more often than true ones, and further from them as a whole.",
     "The picture: twelve of the prompts, emoji-lcm after 1, 2, 4 and 8 steps, then emoji after 1, 2, 4, 8 and 50.",
 ]
