@@ -159,8 +159,8 @@ def shown(measured: list[dict[str, Row]]) -> Row:
 
 
 def hacking(after: After) -> list[Row]:
-    """Every look of the long runs."""
-    words = {"long-free": "nothing holds it", "long-kl": "KL of 0.1"}
+    """Every look of the runs for compression."""
+    words = {"compress-rlcm-0": "nothing holds it", "compress-kl-0.1": "KL of 0.1", "compress-kl-1": "KL of 1"}
     rows: list[Row] = []
     for name in finished(after.runs, list(words)):
         for line in read_log(after.runs / name / "log.jsonl"):
@@ -217,7 +217,7 @@ def strips(after: After) -> None:
     from pixward.image import save
 
     looks = Looks(builtin_prompts("train")[::4][:6] + builtin_prompts("held-out")[:4], 1, seed=7_000_000)
-    rows = [("rlcm", None)] + [("rlcm", f"{reward}-rlcm-0") for reward in REWARDS] + [("rlcm", "long-free")]
+    rows = [("rlcm", None)] + [("rlcm", f"{reward}-rlcm-0") for reward in REWARDS] + [("rlcm", "compress-kl-1")]
     made: list[Tensor] = []
     for algorithm, name in rows:
         if name is None or finished(after.runs, [name]):

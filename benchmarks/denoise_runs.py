@@ -30,7 +30,6 @@ CHOSEN = {  # the highest reward at which pictures are still recognised, by a se
 RLCM = ("--algorithm", "rlcm", "--queries", "2560", "--every", "10")
 DDPO = ("--algorithm", "ddpo", "--queries", "640", "--every", "5")
 COMPRESS = (*RLCM, "--reward", "compress", "--rate", CHOSEN["rlcm"]["compress"])
-LONG = (*COMPRESS, "--queries", "4800", "--every", "25")
 
 
 @dataclass(frozen=True)
@@ -73,10 +72,8 @@ PARTS = {
     "rates-ddpo": rates("ddpo", DDPO, "320"),
     "rlcm": main_runs("rlcm", RLCM),
     "ddpo": main_runs("ddpo", DDPO),
-    "hacking": [
-        Planned("long-free", LONG),
-        Planned("long-kl", (*LONG, "--kl", "0.1")),
-    ],
+    # What nothing holds is compress-rlcm-0.
+    "hacking": [Planned(f"compress-kl-{weight}", (*COMPRESS, "--kl", weight)) for weight in ("0.1", "1")],
     "studies": [
         Planned("steps-2", (*COMPRESS, "--steps", "2")),
         Planned("last-drop", (*COMPRESS, "--last", "drop")),
