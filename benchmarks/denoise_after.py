@@ -194,7 +194,7 @@ def studies(after: After) -> dict[str, list[Row]]:
         for name in finished(after.runs, names):
             reward, rate = name.removeprefix(f"rate-{algorithm}-").split("-", 1)
             rates.append({"algorithm": algorithm.upper(), "reward": reward, "rate": rate, **ends(after, name)})
-    names = ["compress-rlcm-0", "steps-2", "last-drop", "last-head"]
+    names = ["compress-rlcm-0", "steps-2", "last-drop", "last-head", "align-rlcm-0", "align-too-fast"]
     kinds = [{"run": name, **ends(after, name)} for name in finished(after.runs, names)]
     return {"rates": rates, "ways_to_a_picture": kinds}
 
