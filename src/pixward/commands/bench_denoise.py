@@ -108,7 +108,7 @@ def _bench(
     the best of so many; ``looked`` at with prompts, pictures of each and their first seed.
     """
     from pixward.bench.denoise import DenoiseBench
-    from pixward.commands.denoise_models import open_model, prompts_in, size_of
+    from pixward.commands.denoise_models import note_strangers, open_model, prompts_in, seed_in, size_of
     from pixward.commands.denoise_rewards import CLIP, Asked, judge_of, reward_named
     from pixward.denoise.builtin import builtin_prompts
     from pixward.denoise.evaluate import Looks
@@ -121,8 +121,10 @@ def _bench(
     makers |= {name: _maker(open_model(name, device), None, guidance) for name in names[1:]}
     makers |= {lora: _maker(open_model(names[0], device), lora, guidance) for lora in loras}
     asked = Asked(size_of(makers[names[0]](wanted[0])), texts, scorer, clip or CLIP, device)
-    looks = Looks(texts, count, 1_000_000 + seed, 32 if first.small else 4)
-    return DenoiseBench(makers, wanted, looks, reward_named(reward, asked), judge_of(asked), best_of)
+    looks = Looks(texts, count, 1_000_000 + seed_in(seed), 32 if first.small else 4)
+    measured = DenoiseBench(makers, wanted, looks, reward_named(reward, asked), judge_of(asked), best_of)
+    note_strangers(first, texts)
+    return measured
 
 
 def _maker(opened: Opened, lora: str | None, guidance: float | None) -> Callable[[int], Painter]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +77,8 @@ def open_model(name: str, device: str = "cpu") -> Opened:
     else:
         if _is_lora(folder):
             raise PixwardError(f"{name} holds a LoRA, not a model: give it as --lora, and its model as --model")
+        if "/" not in name and not folder.exists():  # an id of the hub has one
+            raise PixwardError(f"there is no model {name}: give {_NAMES[:-1]} such as SimianLuo/LCM_Dreamshaper_v7")
         pipeline = load_pipeline(folder if folder.exists() else name, device)
     pipeline.set_progress_bar_config(disable=True)
     weights = sum(weight.numel() for weight in pipeline.unet.parameters())
@@ -94,13 +98,59 @@ def painter_of(model: Opened, lora: str | None, steps: int | None, guidance: flo
     made = painter(model.pipeline, model.settings(steps, guidance))
     if lora is not None:
         made.load_lora(lora)
+        _note_origin(model, Path(lora))
     return made
+
+
+def _note_origin(model: Opened, lora: Path) -> None:
+    """Say on stderr where a run's LoRA was tuned on another model: it may fit, and what it learnt be lost."""
+    from pixward.commands.jobs import NOTE
+
+    try:
+        tuned = json.loads(((lora if lora.is_dir() else lora.parent) / NOTE).read_text(encoding="utf-8"))["model"]
+    except (OSError, ValueError, LookupError, TypeError):  # nobody's run, so nobody knows
+        return
+    if tuned not in (model.name, str(Path(model.name).resolve())):
+        typer.echo(f"note: the LoRA {lora} was tuned on {tuned}, and is used on {model.name}", err=True)
 
 
 def size_of(made: Painter) -> tuple[int, int]:
     """Height and width of what is drawn, in pixels."""
     factor = int(made.pipeline.vae_scale_factor)
     return made.env.latent[1] * factor, made.env.latent[2] * factor
+
+
+def note_strangers(model: Opened, prompts: Sequence[str]) -> None:
+    """Say on stderr which of ``prompts`` name no animal, where ``model`` is one of those that ship, or tuned from one.
+
+    They draw something for any words, so that nobody would be told otherwise.
+    """
+    from pixward.data.emoji import ANIMALS
+    from pixward.data.worlds import read_prompts
+
+    known = set(model.pipeline.tokenizer.get_vocab()) if model.small else set()
+    if not all(f"{word}</w>" in known for animal in ANIMALS for word in animal.split()):
+        return
+    rows = read_prompts(prompts, (tuple(ANIMALS),)).tolist()
+    strange = list(dict.fromkeys(prompt for prompt, (said,) in zip(prompts, rows, strict=True) if said < 0))
+    if strange:
+        several = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+        typer.echo(
+            f"note: {model.name} knows {len(ANIMALS)} animals and none in {strange[0][:60]!r}{several}; they are: "
+            f"{', '.join(ANIMALS)}",
+            err=True,
+        )
+
+
+def seed_in(seed: int, last: int = 2**62) -> int:
+    """``seed``, where torch can take it.
+
+    Raises:
+        PixwardError: it is above ``last``.
+    """
+    if seed > last:
+        raise PixwardError(f"--seed {seed} is too large: give a number of at most {last}")
+    return seed
 
 
 def prompts_in(path: Path) -> tuple[str, ...]:

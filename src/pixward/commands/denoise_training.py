@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from pixward.commands.denoise_models import MODEL, Opened, open_model, prompts_in, size_of
+from pixward.commands.denoise_models import MODEL, Opened, note_strangers, open_model, prompts_in, seed_in, size_of
 from pixward.commands.denoise_rewards import CLIP, Asked, judge_of, reward_named
 from pixward.commands.jobs import begun_as, filled, note, workers_on
 from pixward.commands.training import check_device
@@ -20,6 +20,7 @@ from pixward.denoise.painter import Painter, painter
 from pixward.denoise.settings import (
     PAPER_RANK,
     SMALL_QUERIES,
+    SMALL_RATE,
     Algorithm,
     direct_settings,
     paper_settings,
@@ -122,24 +123,28 @@ def train_denoise(job: DenoiseTraining, watch: Watch) -> Tuned:
         PixwardError: no reward or one that fails, a model that cannot be loaded or does not go with the algorithm, a
             run folder in use or of another run, an unknown device, a missing extra, or training that diverged.
     """
+    if job.out.exists() and not job.out.is_dir():
+        raise PixwardError(f"{job.out} is a file: give the name of a folder, for the run")
     known = begun_as(job, "train denoise")
     job = filled(job, known)
     check_device(job.device)
     if job.reward is None:
-        raise PixwardError(
-            "say what to tune for: --reward jpeg, incompressible, colour, align, aesthetic or module:name"
-        )
+        none = f"there is no run in {job.out} to go on with: to begin one, leave out --resume"
+        wanted = "say what to tune for: --reward jpeg, incompressible, colour, align, aesthetic or module:name"
+        raise PixwardError(none if job.resume else wanted)
     job = filled(job, {"model": "emoji" if job.algorithm == "ddpo" else "emoji-lcm"})
     opened = open_model(str(job.model), job.device)
     job = filled(job, _usual(opened))
     _check(job, opened)
     prompts, held = _prompts(job)
-    seed_everything(_of(job.seed))
+    seed_everything(seed_in(_of(job.seed)))
     drawn = _painter(job, opened)
     asked = Asked(size_of(drawn), (*prompts, *held), job.scorer, job.clip or CLIP, job.device)
     reward, scorer = reward_named(str(job.reward), asked), judge_of(asked)
     settings = _settings(job, opened.small)
     workers = workers_on(job.device)
+    if workers.first:
+        note_strangers(opened, prompts)
     note(job)
     with _Told(job.out, settings.steps, watch) as run:
         tuning = Tuning(
@@ -185,6 +190,10 @@ def _check(job: DenoiseTraining, opened: Opened) -> None:
             f"ddpo tunes diffusion models, and {job.model} is a consistency model: take --algorithm rlcm, "
             "or a model such as emoji"
         )
+    if job.algorithm == "rlcm" and job.steps == 1:
+        raise PixwardError(
+            "with one step nothing rlcm decides reaches the picture: take --steps 2 or --algorithm direct"
+        )
     if job.algorithm == "direct" and job.reward in FLAT:
         raise PixwardError(
             f"the reward {job.reward} has no gradient, which --algorithm direct follows: take rlcm or ddpo, "
@@ -214,12 +223,14 @@ def _settings(job: DenoiseTraining, small: bool) -> PPOSettings | DirectSettings
     found: PPOSettings | DirectSettings
     if job.algorithm == "direct":
         found = direct_settings(queries or SMALL_QUERIES, seed) if small else direct_settings(queries or 3_200, seed, 8)
+        usual = found.learning_rate
     else:
         algorithm: Algorithm = "rlcm" if job.algorithm == "rlcm" else "ddpo"
         of_paper = paper_settings(algorithm, queries, seed)
         found = small_settings(algorithm, queries or SMALL_QUERIES, seed) if small else of_paper
-    if job.rate is not None:
-        found = replace(found, learning_rate=job.rate)
+        usual = of_paper.learning_rate
+    usual = SMALL_RATE if small and not job.lora else usual
+    found = replace(found, learning_rate=usual if job.rate is None else job.rate)
     # A short run is looked at as well.
     every = max(1, min(found.checkpoint_every, found.steps // 5))
     return replace(found, kl=job.kl or 0.0, checkpoint_every=every)

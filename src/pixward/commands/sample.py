@@ -65,13 +65,14 @@ def command(
     Example:  pixward sample "a tiger" "a fox on sand" --count 4 --out animals
     """
     from pixward.commands.console import print_json
-    from pixward.commands.denoise_models import open_model, painter_of, size_of
+    from pixward.commands.denoise_models import note_strangers, open_model, painter_of, seed_in, size_of
     from pixward.commands.outputs import check_outputs
 
-    wanted, sheet = planned(prompts, count, seed, out)
+    wanted, sheet = planned(prompts, count, seed_in(seed), out)
     check_outputs([*(one.output for one in wanted if one.output is not None), sheet], (), force=force)
     opened = open_model(model, device)
     made = painter_of(opened, lora, steps, guidance)
+    note_strangers(opened, prompts)
     small = size_of(made)[1] < ALONE
     if len(wanted) == 1 and (wanted[0].output == sheet or not small):
         sheet = Path()
@@ -160,4 +161,5 @@ def _tell(told: dict[str, Any]) -> None:
     if told["sheet"]:
         typer.echo(f"{told['sheet']}: all of them" if len(told["pictures"]) > 1 else f"{told['sheet']}: enlarged")
     each = told["seconds"] / len(told["pictures"])
-    typer.echo(f"{told['model']}, {told['steps']} steps, guidance {told['guidance']:g}: {each:.2f} s a picture")
+    steps = f"{told['steps']} step{'s' if told['steps'] > 1 else ''}"
+    typer.echo(f"{told['model']}, {steps}, guidance {told['guidance']:g}: {each:.2f} s a picture")

@@ -60,7 +60,9 @@ Rank = Annotated[
     int | None,
     typer.Option("--lora", metavar="RANK", min=0, help="Train a LoRA; 0: all weights. Default: 0, large models 8."),
 ]
-Rate = Annotated[float | None, typer.Option(metavar="R", min=0, help="Learning rate. Default: 3e-4 or 1e-4.")]
+Rate = Annotated[
+    float | None, typer.Option(metavar="R", min=0, help="Learning rate. Default: 3e-5; of a LoRA, the paper's.")
+]
 Kl = Annotated[
     float | None, typer.Option("--kl", metavar="W", min=0, help="What straying from the start costs. Default: 0.")
 ]
@@ -193,15 +195,17 @@ def _shown(job: DenoiseTraining) -> Tuned:
             left = pace(*first[0], seen.step, seen.steps)
             bar.update(shown, description="tune", completed=seen.step, total=seen.steps, said=left)
             if seen.line is not None:
-                said = "  ".join(f"{name} {value:.4g}" for name, value in seen.line.items() if _of_interest(name))
-                bar.console.print(f"step {seen.step}  {said}  {left}".rstrip(), highlight=False, soft_wrap=True)
+                bar.console.print(f"{_said(seen.line)}  {left}".rstrip(), highlight=False, soft_wrap=True)
 
         return _kept(job, watch)
 
 
-def _of_interest(name: str) -> bool:
-    """The rest stands in the log."""
-    return name in ("queries", "kl") or name.endswith(("/reward", "/accuracy", "/diversity"))
+def _said(line: dict[str, float]) -> str:
+    """What a line of the log says that is of interest, always in one order."""
+    ends = ("reward", "accuracy", "diversity")
+    names = [*(f"{look}/{end}" for look in ("train", "held-out") for end in ends), "kl"]
+    told = (f"{name} {line[name]:.4g}" for name in names if name in line)
+    return "  ".join([f"step {line['step']:.0f}", f"queries {line['queries']:.0f}", *told])
 
 
 def _show(made: Tuned) -> None:
