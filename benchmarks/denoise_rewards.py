@@ -118,25 +118,34 @@ def race(found: Mapping[str, Sequence[Curve]], reward: str) -> Row:
     goal = statistics.fmean(curve.figures["train/reward"][-1] for curve in ddpo)
     gain = goal - statistics.fmean(curve.figures["train/reward"][0] for curve in ddpo)
     spent = statistics.fmean(curve.seconds[-1] for curve in ddpo)
-    own = [curve.reached(curve.figures["train/reward"][0] + gain, "seconds") for curve in rlcm]
+    starts = [curve.figures["train/reward"][0] for curve in rlcm]
+    own = [curve.reached(first + gain, "seconds") for curve, first in zip(rlcm, starts, strict=True)]
     same = [curve.reached(goal, "seconds") for curve in rlcm]
-
-    def share(values: Sequence[float | None]) -> str:
-        late = [value for value in values if value is not None]
-        if len(late) < len(values):
-            return f"not reached by {len(values) - len(late)} of {len(values)} seeds"
-        return f"1/{spent / max(statistics.fmean(late), 1e-9):.1f}"
-
-    return {
+    row: Row = {
         "reward": REWARDS[reward],
         "DDPO's end": round(goal, 4),
         "DDPO's gain": round(gain, 4),
         "DDPO's seconds": round(spent, 1),
-        "RLCM's seconds to DDPO's end": spread(same),
-        "of DDPO's time": share(same),
-        "RLCM's seconds to DDPO's gain": spread(own),
-        "of DDPO's time, for the gain": share(own),
     }
+    if min(starts) >= goal:
+        row |= {"RLCM's seconds to DDPO's end": "starts above it"}
+    else:
+        row |= {"RLCM's seconds to DDPO's end": spread(same), "of DDPO's time": share(spent, same)}
+    row["accuracy then: DDPO"] = round(statistics.fmean(curve.figures["train/accuracy"][-1] for curve in ddpo), 3)
+    if all(value is not None for value in same):
+        there = [curve.at("seconds", value or 0.0, "train/accuracy") for curve, value in zip(rlcm, same, strict=True)]
+        row["accuracy then: RLCM"] = spread(there)
+    if gain <= 0:
+        return {**row, "RLCM's seconds to DDPO's gain": "DDPO gained nothing"}
+    return {**row, "RLCM's seconds to DDPO's gain": spread(own), "of DDPO's time, for the gain": share(spent, own)}
+
+
+def share(spent: float, seconds: Sequence[float | None]) -> str:
+    """``seconds`` as a share of what DDPO ``spent``."""
+    late = [value for value in seconds if value is not None]
+    if len(late) < len(seconds):
+        return f"not reached by {len(seconds) - len(late)} of {len(seconds)} seeds"
+    return f"1/{spent / max(statistics.fmean(late), 1e-9):.1f}"
 
 
 def carried(found: Mapping[str, Sequence[Curve]], reward: str) -> list[Row]:

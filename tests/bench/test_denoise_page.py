@@ -37,6 +37,7 @@ def logged(folder: Path, rewards: list[float], seconds: float) -> denoise_reward
             "cpu_seconds": seconds if index else 0.0,
             "train/reward": reward,
             "held-out/reward": reward - 1,
+            "train/accuracy": 1.0 - index / 10,
             **({"network_calls": 1000 * index, "reward/own": 3.0} if index else {}),
         }
         for index, reward in enumerate(rewards)
@@ -63,5 +64,6 @@ def test_the_race_is_to_where_ddpo_ended(tmp_path: Path) -> None:
     row = denoise_rewards.race({"ddpo": [slow], "rlcm": [fast]}, "compress")
     assert row["DDPO's end"] == 1.0 and row["of DDPO's time"] == "1/12.5"
     assert row["of DDPO's time, for the gain"] == "1/25.0"
+    assert row["accuracy then: DDPO"] == 0.9 and row["accuracy then: RLCM"] == "0.8 (0.8 to 0.8)"
     never = denoise_rewards.race({"ddpo": [fast], "rlcm": [slow]}, "compress")
     assert never["of DDPO's time"] == "not reached by 1 of 1 seeds"
