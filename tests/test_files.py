@@ -76,6 +76,17 @@ def test_of_many_writers_one_wins(disk):
     assert len(winners) == 1 and (disk / "a").read_text() == str(winners[0]) and os.listdir(disk) == ["a"]
 
 
+def test_a_full_disk_as_safetensors_tells_it(tmp_path):
+    safetensors = pytest.importorskip("safetensors")
+
+    def full(_):
+        raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(PixwardError, match="cannot write .*weights: I/O error: No space left"):
+        save_atomic(tmp_path / "weights", full, force=True)
+    assert os.listdir(tmp_path) == []
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ValueError, RuntimeError])
 def test_other_errors_pass_and_leave_nothing(tmp_path, error):
     (tmp_path / "a").write_text("old")

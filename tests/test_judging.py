@@ -35,6 +35,13 @@ def test_two_pictures_and_a_pair(answer):
     assert info in ({}, {"a": 1}, None)
 
 
+def test_pictures_of_a_model_that_diverged_are_not_the_fault_of_the_reward():
+    spoilt = IMAGES.clone()
+    spoilt[1, 2, 3, 3] = torch.nan
+    with pytest.raises(PixwardError, match="^picture 1, prompt 'a dog', has values .* has diverged"):
+        ask(lambda *_: pytest.fail("asked"), spoilt, PROMPTS, [{}] * 2)
+
+
 def test_names():
     assert name_of(brightness) == "brightness"
     assert name_of(partial(brightness, scale=2.0)) == "brightness"

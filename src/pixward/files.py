@@ -72,6 +72,10 @@ def save_atomic(path: str | Path, write: Callable[[Path], None], *, force: bool)
         raise _exists(path) from error
     except OSError as error:
         raise _reason(path, error) from error
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":  # what safetensors makes of a full disk
+            raise
+        raise PixwardError(f"cannot write {path}: {error}") from error
     finally:
         temporary.unlink(missing_ok=True)
     return path

@@ -27,9 +27,17 @@ def ask(
         name: what errors call it; :func:`name_of` it if None.
 
     Raises:
-        PixwardError: it fails, or its scores are no numbers, not one a picture, or not finite; with its name.
+        PixwardError: it fails, or its scores are no numbers, not one a picture, or not finite, with its name; or a
+            picture is not finite, which is the fault of who drew it.
     """
     called = name or name_of(reward)
+    spoilt = (~images.detach().isfinite()).flatten(1).any(1).nonzero()
+    if len(spoilt):
+        item = int(spoilt[0])
+        raise PixwardError(
+            f"picture {item}, prompt {prompts[item]!r}, has values that are no finite numbers: the model that drew it "
+            "has diverged; go back to a checkpoint, and lower the learning rate"
+        )
     try:
         given = reward(images, prompts, metadata)
     except PixwardError:

@@ -39,20 +39,23 @@ def light(images, prompts, metadata):
     return images.mean((1, 2, 3))
 
 
-def learn(folder):
-    """The pipeline with a LoRA of its own for each process, of which the first one's counts."""
+def learn(folder, stop=None):
+    """The pipeline with a LoRA of its own for each process, of which the first one's counts; up to line ``stop``."""
     workers = Workers()
     pipe = pipeline("sd")
     torch.manual_seed(workers.index)
     made = painter(pipe, PainterSettings(steps=2, last="drop", lora=Lora(2, 2.0)))
-    run = Run(folder, tensorboard=False) if workers.first else None
-    list(tune(made, Tuning(tuple(PROMPTS), light, SETTINGS, {"train": Looks(tuple(PROMPTS), 1)}), run, workers))
+    run = Run(folder, resume=True, tensorboard=False) if workers.first else None
+    for line in tune(made, Tuning(tuple(PROMPTS), light, SETTINGS, {"train": Looks(tuple(PROMPTS), 1)}), run, workers):
+        if line["step"] == stop:
+            break
     if run is not None:
         run.close()
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    learn(sys.argv[1], 1)
     learn(sys.argv[1])
     if Workers().first:
         print(Workers().count, "processes")

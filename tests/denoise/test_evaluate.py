@@ -35,6 +35,13 @@ def test_diversity_is_the_difference_within_a_prompt():
     assert diversity(pictures, 1) == 0
     three = torch.stack([torch.full((3, 2, 2), value) for value in (0.0, 0.3, 0.9)])
     assert diversity(three, 3) == pytest.approx((0.3 + 0.6 + 0.9) / 3, rel=1e-5)
+    assert diversity(torch.rand(1, 3, 8, 8).repeat(40, 1, 1, 1), 40) == 0
+
+
+def test_a_picture_of_one_colour_is_blank(parts):
+    red = torch.tensor([0.9, 0.1, 0.2]).view(1, 3, 1, 1).expand(2, 3, 32, 32).clone()
+    red[1, 2, :8] += 0.3
+    assert figures(red, Looks(("a tiger", "a fox"), 1), light)["blank"] == 0.5
 
 
 def test_figures_tell_blank_pictures(parts):

@@ -1,4 +1,4 @@
-"""A pipeline's LoRA learns the same on two processes as on one."""
+"""A pipeline's LoRA learns the same on two processes, stopped and resumed, as on one."""
 
 from __future__ import annotations
 

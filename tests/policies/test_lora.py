@@ -176,6 +176,18 @@ def test_checkpointing_keeps_less_in_memory_and_changes_no_gradient():
     torch.testing.assert_close(grads[1], grads[0], rtol=1e-4, atol=1e-4)
 
 
+def test_checkpointing_changes_no_gradient_through_the_policy_before_tuning():
+    grads = []
+    for checkpointing in (False, True):
+        made = shaken(painter(pipeline("sd"), PainterSettings(steps=2, lora=DDPO_LORA, checkpointing=checkpointing)))
+        noise = made.env.noise(2, torch.Generator().manual_seed(0)).requires_grad_(True)
+        start = made.start().step(made.env.reset({"noise": noise, **made.read(PROMPTS)}))
+        start.mean.square().sum().backward()
+        assert made.pipeline.unet.is_gradient_checkpointing == checkpointing
+        grads.append(noise.grad)
+    torch.testing.assert_close(grads[1], grads[0], rtol=1e-4, atol=1e-4)
+
+
 def test_wrong_lora_is_named(tmp_path, monkeypatch):
     made = shaken(painter(pipeline("sd"), TWO))
     before = made.draw(PROMPTS, [3, 4])

@@ -98,6 +98,8 @@ def _measured(bench: DenoiseBench, name: str, painter: Painter, draws: int) -> d
         began = time.perf_counter()
         # Seeds of their own; the first turn's are those of the rows above.
         drawn.append(looked(painter, replace(looks, seed=looks.seed + turn * count)))
+        if drawn[-1].is_cuda:  # a GPU may still be at it
+            torch.cuda.synchronize(drawn[-1].device)
         seconds += time.perf_counter() - began
         scores.append(judge(bench.reward, drawn[-1], looks.named, [{} for _ in looks.named])[0] if draws > 1 else [])
     pictures = drawn[0]

@@ -18,7 +18,7 @@ from pixward.train.pictures import PictureReward, judge
 from pixward.train.workers import mixed
 
 BLANK = 0.02
-"""Standard deviation of a picture's values below which it counts as blank."""
+"""Standard deviation over the pixels, of each colour, below which a picture counts as blank, whatever its colour."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def figures(
         "reward": sum(scores) / len(scores),
         "diversity": diversity(pictures, looks.each),
         "kilobytes": float(incompressibility(pictures, floor=True).mean()),
-        "blank": float((pictures.flatten(1).std(1) < BLANK).float().mean()),
+        "blank": float((pictures.flatten(2).std(2).amax(1) < BLANK).float().mean()),
     }
     if scorer is not None:
         found["accuracy"] = float(scorer.accuracy(pictures, looks.named).mean())
@@ -84,7 +84,8 @@ def diversity(pictures: Tensor, each: int) -> float:
     grouped = pictures.view(-1, each, pictures[0].numel())
     if each < 2:
         return 0.0
-    apart = torch.cdist(grouped, grouped) / grouped.shape[-1] ** 0.5
+    # By products of matrices, as is usual for many, equal pictures would seem to differ.
+    apart = torch.cdist(grouped, grouped, compute_mode="donot_use_mm_for_euclid_dist") / grouped.shape[-1] ** 0.5
     return float(apart.sum((1, 2)).mean() / (each * (each - 1)))
 
 
@@ -97,8 +98,9 @@ def divergence(painter: Painter, start: DenoiserPolicy, prompts: Sequence[str], 
     with torch.random.fork_rng():
         torch.manual_seed(mixed(seed, 0))
         policy, env = painter.policy, painter.env
-        weights = next(policy.parameters())
-        batch = {**painter.read(prompts), "noise": env.noise(len(prompts)).to(weights.device)}
+        device = next(policy.parameters()).device
+        batch = {name: value.to(device) for name, value in painter.read(prompts).items()}
+        batch["noise"] = env.noise(len(prompts)).to(device)
         played = rollout(env, policy, batch)
         total = torch.zeros(len(prompts))
         for at in env.learnt:

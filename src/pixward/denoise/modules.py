@@ -7,6 +7,7 @@ distilled from it have 1.5 million each.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -104,7 +105,6 @@ def new_words(texts: Iterable[str]) -> tuple[Any, nn.Module]:
     ends = ["<|startoftext|>", "<|endoftext|>"]
     spelling = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     spelling.normalizer = normalizers.Lowercase()
-    spelling.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
     spelling.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     )
@@ -114,8 +114,6 @@ def new_words(texts: Iterable[str]) -> tuple[Any, nn.Module]:
         vocab_size=100_000, min_frequency=1, initial_alphabet=letters, end_of_word_suffix="</w>", show_progress=False
     )
     spelling.train_from_iterator(words, trainer)
-    import json
-
     learnt = json.loads(spelling.to_str())["model"]
     merges: Any = [tuple(pair) for pair in learnt["merges"]]
     # CLIP's order: letters, letters that end a word, what they were merged to, the two ends.

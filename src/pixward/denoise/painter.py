@@ -131,6 +131,10 @@ class Painter:
                 raise
         except OSError as error:
             raise PixwardError(f"cannot write {target}: {error.strerror or error}") from None
+        except Exception as error:
+            if type(error).__name__ != "SafetensorError":  # what safetensors makes of a full disk
+                raise
+            raise PixwardError(f"cannot write {target}: {error}") from error
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
             if target.exists():

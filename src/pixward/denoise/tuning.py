@@ -78,7 +78,8 @@ def tune(painter: Painter, tuning: Tuning, run: Run | None, workers: Workers) ->
         mark = time.process_time()
         return found
 
-    if run is None or not run_begun(run.folder):
+    # Every process has to hear it from the first, which alone has the run.
+    if not workers.share(run is not None and run_begun(run.folder)):
         painter.policy.eval()
         line = workers.share(evaluate(0) | {"cpu_seconds": 0.0, "queries": 0} if workers.first else None)
         if run is not None:

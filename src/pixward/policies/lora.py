@@ -108,6 +108,9 @@ class WithoutLora(nn.Module):
         added_cond_kwargs: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
         """What the UNet says with the adapters off."""
+        whole = self.unet.is_gradient_checkpointing
+        if whole:  # a backward pass would compute parts again, with the adapters on
+            self.unet.disable_gradient_checkpointing()
         self.unet.disable_adapters()
         try:
             said: Tensor = self.unet(
@@ -120,6 +123,8 @@ class WithoutLora(nn.Module):
             )[0]
         finally:
             self.unet.enable_adapters()
+            if whole:
+                self.unet.enable_gradient_checkpointing()
         return said
 
 

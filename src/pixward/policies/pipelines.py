@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -73,7 +74,8 @@ def load_pipeline(
     Args:
         source: a folder that ``save_pretrained`` wrote, an id such as ``SimianLuo/LCM_Dreamshaper_v7``, or a pipeline.
         device: where it is put. None: on the CPU; a loaded pipeline stays where it is.
-        dtype: of all weights. None: float32; a loaded pipeline keeps its own.
+        dtype: of all weights. None: float32; a loaded pipeline keeps its own. To tune a float16 one, give
+            ``Workers("fp16")``: without its scaling gradients may be too small for 16 bits.
 
     Raises:
         PixwardError: diffusers is missing, there is no pipeline, its files are broken, or it is of a kind unknown here.
@@ -275,7 +277,7 @@ def decoder_of(pipeline: Any) -> Callable[[Tensor], Tensor]:
     wide = is_xl(pipeline) and bool(getattr(config, "force_upcast", False))
 
     def decode(latents: Tensor) -> Tensor:
-        raised = wide and vae.dtype == torch.float16  # where SDXL's overflows
+        raised = wide and vae.dtype == torch.float16  # where SDXL's overflows, under autocast as well
         if raised:
             vae.to(torch.float32)
         try:
@@ -283,7 +285,8 @@ def decoder_of(pipeline: Any) -> Callable[[Tensor], Tensor]:
             if own:
                 mean, std = (scaled.new_tensor(value)[:, None, None] for value in (means, stds))
                 scaled = latents.to(vae.device) * std * scale + mean
-            images: Tensor = vae.decode(scaled.to(vae.dtype), return_dict=False)[0]
+            with torch.autocast(vae.device.type, enabled=False) if wide else nullcontext():
+                images: Tensor = vae.decode(scaled.to(vae.dtype), return_dict=False)[0]
         finally:
             if raised and not (torch.is_grad_enabled() and latents.requires_grad):  # which would be led back through it
                 vae.to(torch.float16)

@@ -113,6 +113,7 @@ class Progress:
         if halt:
             save(self._run, learner, self._algorithm, asdict(settings), self.step)
             yield {"step": self.step, **line}
+            self._began = time.monotonic()  # what was done with the checkpoint is no part of the next step's seconds
 
     def _begin(self) -> None:
         self._sums: dict[str, float] = {}
