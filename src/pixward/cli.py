@@ -148,6 +148,8 @@ def _explain(error: BaseException) -> int:
         _say(str(error))
     elif isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         _say("out of memory; try a smaller photo")
+    elif type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
+        _say(f"the GPU has too little memory: {str(error).split('. ')[0]}; try smaller pictures, or --device cpu")
     else:
         _say(f"this is a bug, please report it: {type(error).__name__}: {error} (PIXWARD_DEBUG=1 shows where)")
     return FAILED

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from tests.commands.conftest import Pixward
 
 from pixward import __version__, cli
@@ -142,6 +143,7 @@ def test_a_reader_that_goes_away_is_no_error():
         (PermissionError(13, "Permission denied", "out"), 1, "out: permission denied"),
         (MemoryError(), 1, "out of memory"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 1, "out of memory"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has"), 1, "too little memory"),
         (KeyError("oops"), 1, "bug"),
     ],
 )
