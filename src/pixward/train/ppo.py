@@ -127,7 +127,7 @@ def _draw(
     workers, share = learner.workers, settings.accumulate // settings.parts
     drawn: list[list[_Drawn]] = []
     scores: list[Future[tuple[list[float], dict[str, float]]]] = []
-    pool = ThreadPoolExecutor(max(1, settings.threads))
+    pool = ThreadPoolExecutor(max(1, settings.threads), initializer=_begin_on, initargs=(workers.device,))
     try:
         for part in range(settings.parts):
             drawn.append([])
@@ -151,6 +151,12 @@ def _draw(
     for name in judged[0][1]:
         figures[name] = sum(info.get(name, math.nan) for _, info in judged) / len(judged)
     return drawn, figures
+
+
+def _begin_on(device: torch.device) -> None:
+    """Let a reward that says "cuda" mean this process's GPU: every thread begins on the first one."""
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
 
 
 @torch.no_grad()
