@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from tests.denoise.tiny import tiny_parts, tiny_pipeline
 
+from pixward.commands import denoise_training
 from pixward.commands.denoise_training import DenoiseTraining, train_denoise
 from pixward.denoise import builtin
 from pixward.denoise.builtin import builtin_prompts
@@ -273,6 +274,32 @@ def test_a_reward_that_goes_wrong_is_named_and_costs_no_checkpoint(tmp_path, pix
     assert (done.code, done.err) == (0, "")
     assert [line["step"] for line in read_log(run / "log.jsonl")] == [0, 1, 2, 3]
     assert read_log(run / "log.jsonl")[-1]["reward/asked"] == 10
+
+
+def test_of_several_processes_the_first_alone_writes(tmp_path, models, monkeypatch):
+    """The second: it learns with the first and is told what came of it."""
+
+    class Second:
+        first, device = False, torch.device("cpu")
+
+        def mine(self, accumulate):
+            assert accumulate == 1
+
+        def share(self, value):
+            return ("what the first said", value)
+
+    runs = []
+
+    def tune(drawn, tuning, run, workers):
+        runs.append(run)
+        yield {"step": 0, "queries": 0}
+        yield {"step": 1, "queries": 32}
+
+    monkeypatch.setattr(denoise_training, "workers_on", lambda device: Second())
+    monkeypatch.setattr(denoise_training, "tune", tune)
+    job = DenoiseTraining(tmp_path / "run", str(models / "lcm"), "jpeg", queries=32, steps=2, looks=2)
+    assert train_denoise(job, pytest.fail) == ("what the first said", None)
+    assert runs == [None] and not (tmp_path / "run").exists()
 
 
 def test_ctrl_c_says_what_is_kept_and_how_to_go_on(tmp_path, pixward, models, own):

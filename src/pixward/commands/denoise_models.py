@@ -51,7 +51,9 @@ class Opened:
         from pixward.denoise.settings import SMALL_GUIDANCE
 
         usual = SMALL_GUIDANCE if self.small else None
-        return PainterSettings(steps=steps or 0, guidance=usual if guidance is None else guidance)
+        scale = usual if guidance is None else guidance
+        # What a large network keeps for a backward pass would fill most GPUs.
+        return PainterSettings(steps=steps or 0, guidance=scale, checkpointing=not self.small)
 
 
 def open_model(name: str, device: str = "cpu") -> Opened:

@@ -34,6 +34,7 @@ from pixward.policies.hub import Lora
 from pixward.run import Run, read_log, seed_everything
 from pixward.train.direct import DirectSettings
 from pixward.train.ppo_settings import PPOSettings
+from pixward.train.workers import Workers
 
 ALGORITHMS = ("rlcm", "ddpo", "direct")
 FLAT = ("jpeg", "incompressible", "colour")
@@ -119,6 +120,8 @@ Watch = Callable[[Seen], None]
 def train_denoise(job: DenoiseTraining, watch: Watch) -> Tuned:
     """Run ``job`` to its end, calling ``watch`` after every set; Ctrl-C leaves the newest checkpoint and its weights.
 
+    Of several processes the first alone writes and watches; all are told what it came to.
+
     Raises:
         PixwardError: no reward or one that fails, a model that cannot be loaded or does not go with the algorithm, a
             run folder in use or of another run, an unknown device, a missing extra, or training that diverged.
@@ -133,34 +136,41 @@ def train_denoise(job: DenoiseTraining, watch: Watch) -> Tuned:
         wanted = "say what to tune for: --reward jpeg, incompressible, colour, align, aesthetic or module:name"
         raise PixwardError(none if job.resume else wanted)
     job = filled(job, {"model": "emoji" if job.algorithm == "ddpo" else "emoji-lcm"})
-    opened = open_model(str(job.model), job.device)
+    workers = workers_on(job.device)
+    device = str(workers.device)  # a launcher gives each process its own
+    opened = open_model(str(job.model), device)
     job = filled(job, _usual(opened))
     _check(job, opened)
     prompts, held = _prompts(job)
     seed_everything(seed_in(_of(job.seed)))
     drawn = _painter(job, opened)
-    asked = Asked(size_of(drawn), (*prompts, *held), job.scorer, job.clip or CLIP, job.device)
+    asked = Asked(size_of(drawn), (*prompts, *held), job.scorer, job.clip or CLIP, device)
     reward, scorer = reward_named(str(job.reward), asked), judge_of(asked)
     settings = _settings(job, opened.small)
-    workers = workers_on(job.device)
+    workers.mine(settings.accumulate)  # shares them out, or says now that it cannot
+    tuning = Tuning(prompts, reward, settings, _looks(job, prompts, held, opened.small), scorer)
+    made: Tuned | None = None
     if workers.first:
         note_strangers(opened, prompts)
-    note(job)
-    with _Told(job.out, settings.steps, watch) as run:
-        tuning = Tuning(
-            prompts,
-            reward,
-            settings,
-            _looks(job, prompts, held, opened.small),
-            scorer,
-            lambda name, pictures, step: _show(run, name, pictures, step),
-        )
-        weights = None
-        for line in tune(drawn, tuning, run if workers.first else None, workers):
-            if workers.first and line["step"] > 0:
+        note(job)
+        made = _written(job, drawn, tuning, workers, watch)
+    else:
+        for _ in tune(drawn, tuning, None, workers):
+            pass
+    found: Tuned = workers.share(made)
+    return found
+
+
+def _written(job: DenoiseTraining, drawn: Painter, tuning: Tuning, workers: Workers, watch: Watch) -> Tuned:
+    """Tune in the process that writes."""
+    steps, weights = tuning.settings.steps, None
+    with _Told(job.out, steps, watch) as run:
+        shown = replace(tuning, shown=lambda name, pictures, step: _show(run, name, pictures, step))
+        for line in tune(drawn, shown, run, workers):
+            if line["step"] > 0:
                 weights = _keep(job, drawn)
                 _draw_curve(job)
-            watch(Seen(int(line["step"]), settings.steps, line))
+            watch(Seen(int(line["step"]), steps, line))
         # A run that had been stopped after its last checkpoint is whole again.
         weights = weights or _keep(job, drawn)
     return _tuned(job, weights)

@@ -83,6 +83,11 @@ def note(job: Job) -> None:
     save_text(job.out / NOTE, json.dumps(known, indent=1) + "\n")
 
 
+def speaks() -> bool:
+    """Whether this process tells people what happens: the only one, or the first of those that a launcher started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def workers_on(device: str) -> Workers:
     """The processes, on ``device`` unless a launcher has shared the devices out.
 

@@ -109,6 +109,7 @@ def command(
 
     quiet_libraries()
     from pixward.commands.denoise_training import DenoiseTraining
+    from pixward.commands.jobs import speaks
 
     job = DenoiseTraining(
         out=out,
@@ -131,9 +132,12 @@ def command(
     )
     if as_json:
         made = _kept(job, lambda seen: None if seen.line is None else typer.echo(json.dumps(seen.line)))
-        typer.echo(json.dumps(told(made)))
+        if speaks():
+            typer.echo(json.dumps(told(made)))
         return
-    _show(_shown(job))
+    made = _shown(job)
+    if speaks():
+        _show(made)
 
 
 def told(made: Tuned) -> dict[str, Any]:
@@ -171,11 +175,12 @@ def _whole(place: str | None) -> str | None:
 def _kept(job: DenoiseTraining, watch: Callable[[Seen], None]) -> Tuned:
     """Train; on Ctrl-C say what is kept and how to go on."""
     from pixward.commands.denoise_training import train_denoise
+    from pixward.commands.jobs import speaks
 
     try:
         return train_denoise(job, watch)
     except KeyboardInterrupt:
-        if (job.out / "job.json").is_file():
+        if speaks() and (job.out / "job.json").is_file():
             kept = "the newest checkpoint is kept" if (job.out / "checkpoint.pt").is_file() else "no checkpoint yet"
             typer.echo(f"{kept}; go on with: pixward train denoise --out {job.out} --resume", err=True)
         raise
@@ -184,8 +189,9 @@ def _kept(job: DenoiseTraining, watch: Callable[[Seen], None]) -> Tuned:
 def _shown(job: DenoiseTraining) -> Tuned:
     """Train with a progress bar on stderr, or, where that is no terminal, with lines."""
     from pixward.commands.console import progress
+    from pixward.commands.jobs import speaks
 
-    with progress("{task.fields[said]}", quiet=False) as bar:
+    with progress("{task.fields[said]}", quiet=not speaks()) as bar:
         shown = bar.add_task("look", total=None, said="")
         first: list[tuple[float, int]] = []
 
