@@ -31,7 +31,7 @@ def light(images, prompts, metadata):
 def later(images, wrong):
     global calls
     calls += 1
-    return wrong if calls > 6 else images.mean((1, 2, 3))
+    return wrong if calls > 8 else images.mean((1, 2, 3))
 
 
 def nan(images, prompts, metadata):
@@ -43,7 +43,7 @@ def short(images, prompts, metadata):
 
 
 def raises(images, prompts, metadata):
-    if calls > 6:
+    if calls >= 8:
         raise RuntimeError("the scorer ran out of ideas")
     return later(images, None), {}
 """
@@ -141,7 +141,8 @@ def main() -> None:
 
 NOTES = [
     "Exit code 1 is something to mend, 2 a command line that makes no sense, 130 is Ctrl-C, -9 is kill -9.",
-    "Rewards fail at their seventh call, after a checkpoint; `checkpoint` says that it can be read afterwards.",
+    "Rewards fail at their ninth call: two looks, four sets and two looks came before, and a checkpoint, of which the "
+    "column says that it can be read afterwards.",
 ]
 
 

@@ -58,7 +58,8 @@ def paper_settings(algorithm: Algorithm, queries: int = 0, seed: int = 0) -> PPO
     """The paper's, with as many sets as ``queries`` pictures fill, rounded up; as many as in the paper at 0."""
     paper = RLCM if algorithm == "rlcm" else DDPO
     steps = -(-queries // (paper.batch * paper.accumulate)) or paper.steps
-    return replace(paper, steps=steps, seed=seed, checkpoint_every=max(1, min(100, steps // 10)))
+    # Rewards of large pictures take time: one thread judges while the next pictures are drawn.
+    return replace(paper, steps=steps, seed=seed, checkpoint_every=max(1, min(100, steps // 10)), threads=1)
 
 
 def direct_settings(queries: int, seed: int = 0, batch: int = SET) -> DirectSettings:
