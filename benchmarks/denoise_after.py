@@ -245,9 +245,29 @@ def main() -> None:
     strips(after)
 
 
-CARRIED: list[str] = []
-HACKING: list[str] = []
-STUDIES: list[str] = []
+CARRIED = [
+    "`other animals` are nine that no reward saw (the models know how to draw them); `on grounds` and `plain` are the "
+    "prompts of the kind that was not tuned on. Accuracy is the witness's, a classifier that no reward asked and that "
+    "saw other pictures in training than the judge; for alignment, where the judge is the reward, it is the one to read.",
+    "Best of 4 and of 16 need as many pictures, and the reward, for every picture that is drawn; a tuned model needs "
+    "neither.",
+    "The picture, a row each: RLCM's model before; tuned for compression, incompression, colour and alignment (seed 0, "
+    "2,560 pictures); for compression with KL 1. Six animals that were tuned on, four that were not.",
+]
+HACKING = [
+    "RLCM, compression, seed 0; `accuracy` is the judge's, of 66 pictures that are drawn again at every look. The "
+    "reward rises all the way, while nothing is recognised any more: the monitors tell.",
+    "The floor: a blank picture's JPEG has 0.64 kB, so `without the floor` never tells how much is left of a picture; "
+    "above the floor 0 is blank. Advantages do not feel a constant: the floor changes what people see, not what is "
+    "learnt.",
+    "KL is the mean divergence of a decision from the model before, in nats, summed over the latents' 768 values.",
+]
+STUDIES = [
+    "Rates: seed 100, RLCM 640 and DDPO 320 pictures. Chosen was what gains most while pictures are still recognised: "
+    "3e-5, for alignment 1e-5. There 1e-4 had won for RLCM; `align-too-fast` is what it did after 640 pictures.",
+    "Other runs: seed 0, one each. rlcm keeps the last step, whose noise reaches nothing; `drop` leaves it out, `head` "
+    "makes the picture a decision with a standard deviation of 0.1; `steps-2` draws by 2 steps instead of 8.",
+]
 
 
 if __name__ == "__main__":
