@@ -248,7 +248,7 @@ def main() -> None:
 CARRIED = [
     "`other animals` are nine that no reward saw (the models know how to draw them); `on grounds` and `plain` are the "
     "prompts of the kind that was not tuned on. Accuracy is the witness's, a classifier that no reward asked and that "
-    "saw other pictures in training than the judge; for alignment, where the judge is the reward, it is the one to read.",
+    "saw other pictures in training than the judge, which is the reward of alignment.",
     "Best of 4 and of 16 need as many pictures, and the reward, for every picture that is drawn; a tuned model needs "
     "neither.",
     "The picture, a row each: RLCM's model before; tuned for compression, incompression, colour and alignment (seed 0, "
