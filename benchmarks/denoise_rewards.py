@@ -220,8 +220,8 @@ NOTES = [
     "A picture costs DDPO 100 network evaluations, 50 to draw and 50 to learn from, and RLCM 16: 6.3 times as many. "
     "What is beyond that comes from RLCM gaining more by a picture. Guidance by two calls would double DDPO's cost.",
     "Alignment is where RLCM does not win the race by gain: it starts far above DDPO, near the most there is, and two "
-    "of three seeds gain less than DDPO does on average, whose own seeds end between a loss and a large gain. On animals "
-    "that were not tuned on one seed of RLCM ends below its start.",
+    "of three seeds gain less than DDPO does on average, whose own seeds end between a loss and a large gain. On other "
+    "animals than were tuned on, one seed of RLCM ends below its start.",
     "640 pictures are few; ddpo-pytorch takes 25,600 and more, on eight GPUs. What is measured is what the same gain "
     "costs in this small world, not where either algorithm ends. RLCM's paper claims up to 17 times for aesthetics.",
     "A higher reward is not a better picture: see hacking below. At DDPO's end both still draw what is asked.",
