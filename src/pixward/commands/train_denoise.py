@@ -103,7 +103,7 @@ def command(
     prompts say and still differ, since a reward alone can be had by blank pictures. RUN gets samples/, curve.png, a log
     for TensorBoard, and model/ (or a LoRA as diffusers has it). Ctrl-C keeps the newest checkpoint.
 
-    Example:  pixward train denoise --reward jpeg --out runs/jpeg; pixward sample "a tiger" --model runs/jpeg
+    Example:  pixward train denoise --reward jpeg --kl 0.1 --out runs/jpeg
     """
     from pixward.commands.denoise_models import quiet_libraries
 
