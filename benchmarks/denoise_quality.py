@@ -121,8 +121,12 @@ COMMAND = [
 ]
 NOTES = [
     "252 prompts, all of which the models know; three seeds at guidance 4, one at others. Accuracy is the share of "
-    "pictures in which the judge sees animal and ground; the models were not trained on it.",
-    "More guidance makes pictures that are recognised more often than true ones, and further from them as a whole.",
+    "pictures in which the judge sees animal and ground; the models were not trained on it. The Frechet distance is of "
+    "the judge's last features, 252 pictures against 2,016 drawn ones.",
+    "The consistency model draws after 1 step what diffusion needs 4 to 8 for. From 8 steps on diffusion is the nearer "
+    "to drawn pictures; more than 2 steps bring the consistency model no nearer.",
+    "With guidance models draw animals that are recognised more often than those of the font; as a whole pictures are "
+    "nearest to drawn ones at a guidance of 2.",
     "The picture: twelve of the prompts, emoji-lcm after 1, 2, 4 and 8 steps, then emoji after 1, 2, 4, 8 and 50.",
 ]
 
