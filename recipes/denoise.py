@@ -15,6 +15,7 @@ of 32 pixels show 42 animals on five grounds and none. ``--steps`` shortens a ph
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -31,6 +32,7 @@ from pixward.denoise.builtin import JUDGE_WIDTH, builtin_folder
 from pixward.denoise.fitting import CodecFit, ConsistencyFit, DiffusionFit, JudgeFit, fitting_loss
 from pixward.denoise.modules import SHARE, SIZE, new_codec, new_denoiser, new_words, read
 from pixward.errors import PixwardError
+from pixward.files import save_text
 from pixward.rewards.alignment import small_classifier
 from pixward.run import Run
 from pixward.train.likelihood import LikelihoodSettings, likelihood
@@ -232,6 +234,9 @@ def ship_phase(options: Any) -> None:
     words = CLIPTextModel.from_pretrained(options.out / "text_encoder", dtype=torch.float32)
     for name, module in {"vae": codec, **unets, "text_encoder": words}.items():
         module.half().save_pretrained(target / name)
+        config = json.loads((target / name / "config.json").read_text())
+        config.pop("_name_or_path", None)  # of this machine
+        save_text(target / name / "config.json", json.dumps(config, indent=2) + "\n")
     CLIPTokenizer.from_pretrained(options.out / "tokenizer").save_pretrained(target / "tokenizer")
     judge = load_file(options.out / "judge.safetensors")
     save_file({name: value.half() for name, value in judge.items()}, target / "judge.safetensors")

@@ -99,9 +99,8 @@ def command(
 ) -> None:
     """Tune an image generator towards a reward, by RLCM, DDPO or the reward's own gradient.
 
-    The same pictures are drawn before and at every checkpoint: their reward, and whether they still show what their
-    prompts say and still differ, since a reward alone can be had by blank pictures. RUN gets samples/, curve.png, a log
-    for TensorBoard, and model/ (or a LoRA as diffusers has it). Ctrl-C keeps the newest checkpoint.
+    The same pictures are drawn at every checkpoint: their reward, and whether they still show what prompts say and
+    differ, since a reward alone can be had by blank pictures. RUN gets samples/, curve.png and model/ or a LoRA.
 
     Example:  pixward train denoise --reward jpeg --kl 0.1 --out runs/jpeg
     """
