@@ -217,7 +217,7 @@ def strips(after: After) -> None:
     from pixward.image import save
 
     looks = Looks(builtin_prompts("train")[::4][:6] + builtin_prompts("held-out")[:4], 1, seed=7_000_000)
-    rows = [("rlcm", None)] + [("rlcm", f"{reward}-rlcm-0") for reward in REWARDS] + [("rlcm", "compress-kl-1")]
+    rows = [("rlcm", None)] + [("rlcm", f"{reward}-rlcm-0") for reward in REWARDS] + [("rlcm", "compress-kl-0.1")]
     made: list[Tensor] = []
     for algorithm, name in rows:
         if name is None or finished(after.runs, [name]):
@@ -250,9 +250,11 @@ CARRIED = [
     "prompts of the kind that was not tuned on. Accuracy is the witness's, a classifier that no reward asked and that "
     "saw other pictures in training than the judge, which is the reward of alignment.",
     "Best of 4 and of 16 need as many pictures, and the reward, for every picture that is drawn; a tuned model needs "
-    "neither.",
+    "neither. For alignment search is the better: best of 4 beats all that was learnt.",
+    "What was learnt carries over to the other animals wherever something was learnt, and less to grounds; DDPO's "
+    "alignment does not, it falls there.",
     "The picture, a row each: RLCM's model before; tuned for compression, incompression, colour and alignment (seed 0, "
-    "2,560 pictures); for compression with KL 1. Six animals that were tuned on, four that were not.",
+    "2,560 pictures); for compression with KL 0.1. Six animals that were tuned on, four that were not.",
 ]
 HACKING = [
     "RLCM, compression, seed 0; `accuracy` is the judge's, of 66 pictures that are drawn again at every look. The "
