@@ -152,9 +152,10 @@ def shown(measured: list[dict[str, Row]]) -> Row:
     row: Row = {}
     for what in measured[0]:
         row[f"{what}: reward"] = mean([one[what] for one in measured], "reward")
-    for figure in ("accuracy", "diversity", "divergence"):
+    for figure in ("accuracy", "divergence"):
         row[figure] = mean([one["tuned on"] for one in measured], figure)
-    row["other animals: accuracy"] = mean([one["other animals"] for one in measured], "accuracy")
+    for figure in ("accuracy", "diversity"):  # of prompts that were tuned on for alignment there is one picture each
+        row[f"other animals: {figure}"] = mean([one["other animals"] for one in measured], figure)
     return row
 
 
@@ -251,8 +252,8 @@ CARRIED = [
     "saw other pictures in training than the judge, which is the reward of alignment.",
     "Best of 4 and of 16 need as many pictures, and the reward, for every picture that is drawn; a tuned model needs "
     "neither. For alignment search is the better: best of 4 beats all that was learnt.",
-    "What was learnt carries over to the other animals wherever something was learnt, and less to grounds; DDPO's "
-    "alignment does not, it falls there.",
+    "What RLCM learnt carries over to the other animals, and less to grounds. DDPO's alignment falls there; on the "
+    "looks of the runs it rose by 0.02, so that nothing is shown.",
     "The picture, a row each: RLCM's model before; tuned for compression, incompression, colour and alignment (seed 0, "
     "2,560 pictures); for compression with KL 0.1. Six animals that were tuned on, four that were not.",
 ]

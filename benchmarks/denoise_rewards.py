@@ -156,6 +156,8 @@ def carried(found: Mapping[str, Sequence[Curve]], reward: str) -> list[Row]:
         for name in ("train", "held-out"):
             for figure in ("reward", "accuracy", "diversity", "blank"):
                 values = [curve.figures[f"{name}/{figure}"] for curve in curves]
+                if not any(map(any, values)) and figure == "diversity":
+                    continue  # one picture of a prompt
                 before, after = (statistics.fmean(value[at] for value in values) for at in (0, -1))
                 row[f"{name}: {figure}"] = f"{before:.3g} -> {after:.3g}"
         rows.append(row)
