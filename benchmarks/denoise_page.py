@@ -12,7 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
-from pixel_page import origin, tables
+from pixel_page import notes, origin, tables
 
 from pixward.files import save_text
 
@@ -45,6 +45,7 @@ def page(folder: Path) -> str:
             continue
         data = json.loads(file.read_text(encoding="utf-8"))
         blocks += [f"## {title}", *origin(data), *tables(data, "")]
+        blocks += notes([f"`{who}`: {what}." for who, what in data.get("who", {}).items()])
         if (folder / f"denoise_{part}.png").exists():
             blocks.append(f"![{title}](denoise_{part}.png)")
     return "\n\n".join(block for block in blocks if block) + "\n"
