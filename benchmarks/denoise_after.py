@@ -268,6 +268,7 @@ HACKING = [
 STUDIES = [
     "Rates: seed 100, RLCM 640 and DDPO 320 pictures. Chosen was what gains most while pictures are still recognised: "
     "3e-5, for alignment 1e-5. There 1e-4 had won for RLCM; `align-too-fast` is what it did after 640 pictures.",
+    "Rates were tried on the weights before they were rounded to half precision and shipped.",
     "Other runs: seed 0, one each. rlcm keeps the last step, whose noise reaches nothing; `drop` leaves it out, `head` "
     "makes the picture a decision with a standard deviation of 0.1; `steps-2` draws by 2 steps instead of 8.",
 ]
