@@ -9,10 +9,11 @@ called denoise_PART.png are shown in their part.
 from __future__ import annotations
 
 import argparse
-import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from pixel_page import notes, origin, tables
+from pixel_page import notes, origin, sections, tables
 
 from pixward.files import save_text
 
@@ -38,17 +39,13 @@ HEAD = (
 
 def page(folder: Path) -> str:
     """The whole page."""
-    blocks = list(HEAD)
-    for part, title in PARTS.items():
-        file = folder / f"denoise_{part}.json"
-        if not file.exists():
-            continue
-        data = json.loads(file.read_text(encoding="utf-8"))
-        blocks += [f"## {title}", *origin(data), *tables(data, "")]
-        blocks += notes([f"`{who}`: {what}." for who, what in data.get("who", {}).items()])
-        if (folder / f"denoise_{part}.png").exists():
-            blocks.append(f"![{title}](denoise_{part}.png)")
-    return "\n\n".join(block for block in blocks if block) + "\n"
+    return "\n\n".join([*HEAD, *sections(folder, "denoise", PARTS, body)]) + "\n"
+
+
+def body(part: str, data: Mapping[str, Any]) -> list[str]:
+    """What made it, its tables, its notes, and who the contestants are."""
+    who = [f"`{name}`: {what}." for name, what in data.get("who", {}).items()]
+    return [*origin(data), *tables(data, ""), *notes(who)]
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,21 @@ def page(folder: Path) -> str:
             f"![{path.stem.replace('_', ' ')}]({path.name})" for path in sorted(folder.glob(f"pixel_{part}*.png"))
         ]
     return "\n\n".join(blocks) + "\n"
+
+
+def sections(
+    folder: Path, system: str, parts: Mapping[str, str], body: Callable[[str, Mapping[str, Any]], list[str]]
+) -> list[str]:
+    """Of each part that was measured its title, its ``body``, and SYSTEM_PART.png where there is one."""
+    blocks: list[str] = []
+    for part, title in parts.items():
+        file = folder / f"{system}_{part}.json"
+        if not file.exists():
+            continue
+        blocks += [f"## {title}", *body(part, json.loads(file.read_text(encoding="utf-8")))]
+        if (folder / f"{system}_{part}.png").exists():
+            blocks.append(f"![{title}]({system}_{part}.png)")
+    return [block for block in blocks if block]
 
 
 def origin(data: Mapping[str, Any]) -> list[str]:

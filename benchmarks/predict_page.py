@@ -9,12 +9,11 @@ curves in predict_PART.png are shown in their part.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pixel_page import cell, label, notes, origin, table, tables
+from pixel_page import cell, label, notes, origin, sections, table, tables
 
 from pixward.files import save_text
 
@@ -39,17 +38,12 @@ HEAD = (
 
 def page(folder: Path) -> str:
     """The whole page."""
-    blocks = list(HEAD)
-    for part, title in PARTS.items():
-        file = folder / f"predict_{part}.json"
-        if not file.exists():
-            continue
-        data = json.loads(file.read_text(encoding="utf-8"))
-        blocks.append(f"## {title}")
-        blocks += speed(data) if part == "speed" else parity(data) if part == "parity" else shown(data)
-        if (folder / f"predict_{part}.png").exists():
-            blocks.append(f"![{title}: curves](predict_{part}.png)")
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join([*HEAD, *sections(folder, "predict", PARTS, body)]) + "\n"
+
+
+def body(part: str, data: Mapping[str, Any]) -> list[str]:
+    """What stands under a part's title."""
+    return speed(data) if part == "speed" else parity(data) if part == "parity" else shown(data)
 
 
 def shown(data: Mapping[str, Any]) -> list[str]:
