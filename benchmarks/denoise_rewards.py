@@ -215,12 +215,12 @@ def main() -> None:
 
 
 NOTES = [
-    "Both judge sets of 32 pictures with one update each, tune all weights of the UNet, without guidance, and come from "
-    "one teacher: RLCM tunes what was distilled from it. Rates (see below) were chosen by another seed for compression, "
-    "which served incompression and colour as well, and for alignment, where RLCM's was lowered after its first run "
-    "with seed 0 had collapsed.",
-    "The two do not start at the same reward, so DDPO's end is compared with as it is and as a gain over the own start. "
-    "Columns `at ...` are at equal cost, the most that all runs got to.",
+    "Both judge sets of 32 pictures with one update each, tune all weights of the UNet, without guidance, and come "
+    "from one teacher: RLCM tunes what was distilled from it. Rates (see below) were chosen by another seed for "
+    "compression, which served incompression and colour as well, and for alignment, where RLCM's was lowered after its "
+    "first run with seed 0 had collapsed.",
+    "The two do not start at the same reward, so DDPO's end is compared with as it is and as a gain over the own "
+    "start. Columns `at ...` are at equal cost, the most that all runs got to.",
     "A picture costs DDPO 100 network evaluations, 50 to draw and 50 to learn from, and RLCM 16: 6.3 times as many. "
     "What is beyond that comes from RLCM gaining more by a picture. Guidance by two calls would double DDPO's cost.",
     "RLCM's seconds are read between looks, the first of which is after 320 pictures, 15 seconds. Not counted is what "
