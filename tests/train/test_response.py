@@ -15,7 +15,7 @@ from pixward.errors import PixwardError
 from pixward.params import ParamSpace, ParamSpec
 from pixward.policies.response import Response, ResponseSettings, pixel_features
 from pixward.run import Run, read_log, seed_everything
-from pixward.train.response import ResponseTraining, _excuse, train_response
+from pixward.train.response import ResponseTraining, _excuse, live_pairs, train_response
 
 SMALL = ResponseTraining(steps=20, batch=4, pixels=32, checkpoint_every=5)
 
@@ -56,7 +56,9 @@ def train(folder, settings=SMALL, editor=PAPER, resume=False, stop=None, width=1
         return draw_tiles(bank, count), random_actions(count, sliders)
 
     with Run(folder, resume=resume, tensorboard=False) as run:
-        for count, _ in enumerate(train_response(editor, response, pixel_features, draw, settings, run), 1):
+        for count, _ in enumerate(
+            train_response(response, live_pairs(editor, pixel_features, draw, settings), settings, run), 1
+        ):
             if count == stop:
                 break
     return read_log(Path(folder) / "log.jsonl"), response
@@ -147,7 +149,8 @@ def test_pairs_are_rendered_at_nearby_settings_in_8_bit(tmp_path):
     photos, actions = torch.rand(5, 3, 6, 7), torch.full((5, 2), 0.99)
     settings = ResponseTraining(steps=1, batch=5, pixels=16, nudge=0.05)
     with Run(tmp_path, tensorboard=False) as run:
-        (line,) = train_response(Toy(), Watching(), pixel_features, lambda n: (photos[:n], actions[:n]), settings, run)
+        pairs = live_pairs(Toy(), pixel_features, lambda n: (photos[:n], actions[:n]), settings)
+        (line,) = train_response(Watching(), pairs, settings, run)
     (pixels, first), (again, second) = seen
     assert pixels.shape == (5, 16, 7)
     assert torch.equal(pixels, again)

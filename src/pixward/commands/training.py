@@ -29,7 +29,7 @@ from pixward.policies.response import Response, ResponseSettings, describe_respo
 from pixward.policies.weights import find_weights, save_weights
 from pixward.run import Run, seed_everything
 from pixward.train.pretrain import PretrainSettings, pretrain
-from pixward.train.response import ResponseTraining, train_response
+from pixward.train.response import ResponseTraining, live_pairs, train_response
 from pixward.train.td3 import TD3Settings, train
 from pixward.types import Editor, State
 
@@ -146,7 +146,7 @@ def _response(job: EditTraining, bank: Tensor, run: Run, watch: Watch) -> Path:
         return draw_tiles(bank, count).to(job.device), random_actions(count, sliders).to(job.device)
 
     settings = _with_steps(ResponseTraining(), job.steps)
-    lines = train_response(job.editor, response, pixel_features, draw, settings, run)
+    lines = train_response(response, live_pairs(job.editor, pixel_features, draw, settings), settings, run)
     _follow_lines(lines, job, watch)
     return _keep(job.out / "response.safetensors", response, "response", describe_response(response))
 

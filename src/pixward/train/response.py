@@ -1,6 +1,7 @@
 """Supervised training of an editor's response: renders in, a network of the renders' values and slopes out.
 
-Each example is one photo rendered at two nearby settings. The first render teaches the value; the difference between
+Each example is one photo rendered at two nearby settings, by a quick editor as training goes along (:func:`live_pairs`)
+or by a slow one beforehand (:class:`pixward.data.renders.RenderBank`). The first render teaches the value; the difference between
 the two teaches the slope, which is what a solver uses (Sobolev training, Czarnecki et al. 2017, with directional
 differences in place of derivatives, which a black box does not give).
 """
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from pixward.data.renders import PixelPairs
 from pixward.image import quantize
 from pixward.run import Run
 from pixward.train.pretrain import restore, schedule
@@ -42,15 +44,27 @@ class ResponseTraining:
     checkpoint_every: int = 500
 
 
-def train_response(
+def live_pairs(
     editor: Editor,
-    response: nn.Module,
     features: Callable[[Tensor], Tensor],
     draw: Callable[[int], tuple[Tensor, Tensor]],
     settings: ResponseTraining,
-    run: Run,
+) -> Callable[[], PixelPairs]:
+    """Batches rendered when they are asked for, of ``draw(n) -> (photos (n, 3, H, W), actions (n, d))``."""
+
+    def pairs() -> PixelPairs:
+        photos, first = draw(settings.batch)
+        second = (first + settings.nudge * torch.randn_like(first)).clamp(-1, 1)
+        pixels, before, after = _pixels(editor, features, photos, (first, second), settings.pixels)
+        return PixelPairs(pixels, first, second, before, after)
+
+    return pairs
+
+
+def train_response(
+    response: nn.Module, pairs: Callable[[], PixelPairs], settings: ResponseTraining, run: Run
 ) -> Iterator[dict[str, float]]:
-    """Train ``response`` in place on ``draw(n) -> (photos (n, 3, H, W), actions (n, d))``; resumes from ``run``.
+    """Train ``response`` in place on the batches of ``pairs``; resumes from ``run``.
 
     Yields one log line per ``checkpoint_every`` updates: root mean square error of values and of slopes, and the size
     of the true slopes beside it.
@@ -62,15 +76,7 @@ def train_response(
     while step < settings.steps:
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * schedule(step, settings.steps)
-        photos, first = draw(settings.batch)
-        second = (first + settings.nudge * torch.randn_like(first)).clamp(-1, 1)
-        pixels, before, after = _pixels(editor, features, photos, (first, second), settings.pixels)
-        guess_before = _excuse(response(pixels, first), before)
-        guess_after = _excuse(response(pixels, second), after)
-        value = ((guess_before - before) ** 2).mean()
-        change = (guess_after - guess_before) - (after - before)
-        slope = (change**2).mean() / settings.nudge**2
-        true_slope = ((after - before) ** 2).mean() / settings.nudge**2
+        value, slope, true_slope = pair_errors(response, pairs(), settings.nudge)
         optimizer.zero_grad()
         (value + settings.slope_weight * slope).backward()
         nn.utils.clip_grad_norm_(response.parameters(), 1.0)
@@ -85,6 +91,17 @@ def train_response(
             run.log(step, line)
             run.save({"step": step, "response": response.state_dict(), "optimizer": optimizer.state_dict()})
             yield {"step": step, **line}
+
+
+def pair_errors(response: nn.Module, batch: PixelPairs, nudge: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean squared errors of a response's values and slopes on ``batch``, and the mean square of the true slopes."""
+    guess_before = _excuse(response(batch.pixels, batch.first), batch.before)
+    guess_after = _excuse(response(batch.pixels, batch.second), batch.after)
+    value = ((guess_before - batch.before) ** 2).mean()
+    change = (guess_after - guess_before) - (batch.after - batch.before)
+    slope = (change**2).mean() / nudge**2
+    true_slope = ((batch.after - batch.before) ** 2).mean() / nudge**2
+    return value, slope, true_slope
 
 
 def _resume(run: Run, response: nn.Module, optimizer: torch.optim.Optimizer) -> int:

@@ -1,0 +1,130 @@
+"""A darktable that stays open and renders one job after another, without a display.
+
+``darktable-cli`` is started on a tiny picture with a named pipe as its sidecar, so that its main thread waits in
+``open()``; meanwhile its Lua thread runs ``darktable.lua``, which takes jobs from another pipe. Library and
+configuration are its own, in a scratch folder: the user's are never opened.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from pixward.editors.darktable_modules import Installation
+from pixward.editors.pool import Job, WorkerLost
+from pixward.editors.processes import scratch, start, stop
+
+_LUA = Path(__file__).with_name("darktable.lua")
+_START = 60.0
+ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": "1", "GDK_BACKEND": "x11"}
+"""Threads that spin while they wait cost four times the render itself on a busy machine."""
+
+
+def options(folder: Path) -> list[str]:
+    """darktable's own options that keep it to ``folder`` and off the graphics card, to follow ``--core``."""
+    return [
+        *("--disable-opencl", "--library", ":memory:", "--configdir", str(folder / "config")),
+        *("--cachedir", str(folder / "cache"), "--tmpdir", str(folder)),
+        *("--conf", "write_sidecar_files=never", "--conf", "plugins/lighttable/export/force_lcms2=FALSE"),
+    ]
+
+
+class DarktableWorker:
+    """One process; see :class:`pixward.editors.pool.Worker`."""
+
+    def __init__(self, where: Installation) -> None:
+        """Raises:
+        WorkerLost: it did not start within a minute.
+        """
+        self._folder = scratch()
+        self._jobs = 0
+        self._said = b""
+        hold = self._folder / "hold.tif"
+        tifffile.imwrite(hold, np.zeros((16, 16, 3), np.uint8), photometric="rgb")
+        for name in ("requests", "replies", "hold.xmp"):
+            os.mkfifo(self._folder / name)
+        command = [str(where.command), str(hold), str(self._folder / "hold.xmp"), str(self._folder / "never.png")]
+        command += ["--apply-custom-presets", "0", "--core", *options(self._folder)]
+        command += ["--luacmd", f'dofile("{_LUA}")']
+        with (self._folder / "log").open("wb") as log:
+            environment = {**ENVIRONMENT, "PIXWARD_DARKTABLE": str(self._folder)}
+            self._process = start(command, output=log.fileno(), environment=environment)
+        # Opened for both directions, a pipe does not wait for its other end, which may never come.
+        self._requests = os.open(self._folder / "requests", os.O_RDWR)
+        self._replies = os.open(self._folder / "replies", os.O_RDWR)
+        try:
+            if self._reply(time.monotonic() + _START) != "ready":
+                raise WorkerLost("did not start")
+        except BaseException:
+            self.close()
+            raise
+
+    def render(self, job: Job, seconds: float) -> np.ndarray:
+        """The picture, ``(H, W, 3)`` uint16; see :class:`pixward.editors.pool.Worker`."""
+        self._jobs += 1
+        source = self._folder / f"{self._jobs}{job.frame.path.suffix.lower()}"
+        sidecar, result = Path(f"{source}.xmp"), self._folder / f"{self._jobs}-done.tif"
+        try:
+            _link(job.frame.path, source)
+            sidecar.write_text(job.sidecar, encoding="utf-8")
+            os.write(self._requests, f"{source}\t{result}\n".encode())
+            said = self._reply(time.monotonic() + seconds)
+            if said != "ok" or not result.is_file():
+                raise WorkerLost(f"rendered nothing ({said})")
+            return _read(result)
+        finally:
+            for path in (source, sidecar, result):
+                path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """End the process and remove its folder."""
+        stop(self._process)
+        for pipe in (self._requests, self._replies):
+            with suppress(OSError):
+                os.close(pipe)
+        self._requests = self._replies = -1
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _reply(self, until: float) -> str:
+        """The next line that the server says."""
+        while b"\n" not in self._said:
+            if self._process.poll() is not None:
+                raise WorkerLost(f"ended with status {self._process.returncode}{self._last_words()}")
+            if time.monotonic() > until:
+                raise WorkerLost("hung and was ended")
+            # In short turns: this pipe is ours at both ends, so that it never tells of the process's death.
+            if select.select([self._replies], [], [], 0.2)[0]:
+                self._said += os.read(self._replies, 65536)
+        line, _, self._said = self._said.partition(b"\n")
+        return line.decode(errors="replace")
+
+    def _last_words(self) -> str:
+        with suppress(OSError):
+            lines = (self._folder / "log").read_text(errors="replace").strip().splitlines()
+            return f" ({lines[-1][:200]})" if lines else ""
+        return ""
+
+
+def _link(path: Path, place: Path) -> None:
+    """``path`` under another name: a hard link, since darktable follows symbolic ones to where other sidecars lie."""
+    try:
+        os.link(path, place)
+    except OSError:
+        shutil.copyfile(path, place)
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        pixels = tifffile.imread(path)
+    except Exception as error:  # tifffile raises nearly everything on a file that is cut short
+        raise WorkerLost(f"wrote a picture that cannot be read ({type(error).__name__})") from error
+    if pixels.ndim != 3 or pixels.shape[2] < 3 or pixels.dtype not in (np.uint8, np.uint16):
+        raise WorkerLost(f"wrote a picture of shape {pixels.shape} and type {pixels.dtype}")
+    return np.ascontiguousarray(pixels[..., :3])
