@@ -18,6 +18,7 @@ from pixward.commands import (
     bench_denoise,
     bench_edit,
     bench_predict,
+    list_editors,
     match,
     pixel_actions,
     pixel_colour,
@@ -58,6 +59,7 @@ app.add_typer(pixel, name="pixel")
 app.command("match")(match.command)
 app.command("render")(render.command)
 app.command("sliders")(sliders.command)
+app.command("editors")(list_editors.command)
 app.command("predict")(predict.command)
 app.command("reward")(reward.command)
 app.command("sample")(sample.command)
@@ -108,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warnings.showwarning = lambda message, *_: _say(f"note: {message}")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _interrupt)
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         code = app(None if arguments is None else list(arguments), prog_name="pixward", standalone_mode=False)
         sys.stdout.flush()
@@ -125,6 +128,11 @@ def _interrupt(*_: object) -> NoReturn:
     """Ctrl-C. A library that is just being imported may turn the exception into one of its own, so remember it."""
     _interrupted.append(True)
     raise KeyboardInterrupt
+
+
+def _terminate(*_: object) -> NoReturn:
+    """Asked to end, by ``kill`` or a batch system: leave by the door, so that editors and their files go too."""
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _explain(error: BaseException) -> int:

@@ -22,9 +22,15 @@ if TYPE_CHECKING:
 LARGEST = 300_000_000
 """Pixels beyond which a file is refused (Pillow's own limit, 89 million, is below what cameras make)."""
 
-_RAW = re.compile(r"\.(3fr|arw|cr[2w3]|dcr|dng|erf|iiq|mos|mrw|nef|nrw|orf|pef|raf|raw|rw[2l]|sr[2w]|srf|x3f)$", re.I)
+RAW = re.compile(r"\.(3fr|arw|cr[2w3]|dcr|dng|erf|iiq|mos|mrw|nef|nrw|orf|pef|raf|raw|rw[2l]|sr[2w]|srf|x3f)$", re.I)
+"""Names of camera raw files."""
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _JPEG_IN_TIFF = (6, 7, 33007, 34892)
 _tifffile_log = threading.Lock()
+
+
+class CameraRaw(PixwardError):
+    """The file is a camera raw file: it has to be developed, see :mod:`pixward.raw`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +54,12 @@ def decode(path: Path) -> Decoded:
     """Read the first picture of a file.
 
     Raises:
+        CameraRaw: a camera raw file, by its name or its tags.
         PixwardError: missing, empty, damaged, cut short, not a supported picture, or too large.
     """
     from PIL.Image import DecompressionBombError
 
-    kind = _kind(path, _head(path))
+    kind = _kind(path, check_readable(path))
     try:
         return {"JPEG": _jpeg, "PNG": _png, "TIFF": _tiff, "WebP": _webp}[kind](path)
     except PixwardError:
@@ -69,8 +76,12 @@ def decode(path: Path) -> Decoded:
         ) from error
 
 
-def _head(path: Path) -> bytes:
-    """The first 32 bytes; a clear error where there is nothing to read."""
+def check_readable(path: Path) -> bytes:
+    """The first 32 bytes; a clear error where there is nothing to read.
+
+    Raises:
+        PixwardError: missing, a folder, not an ordinary file, empty, or not to be read.
+    """
     try:
         if path.is_dir():
             raise PixwardError(f"{path} is a folder; give a picture in it")
@@ -89,24 +100,52 @@ def _head(path: Path) -> bytes:
 
 def _kind(path: Path, head: bytes) -> str:
     """The format by its first bytes: suffixes lie."""
-    if _RAW.search(path.name) or head[8:10] == b"CR":
-        raise _raw(path)
+    if RAW.search(path.name) or _is_canon(head):
+        raise CameraRaw(f"{path} is a camera raw file; develop it to a 16-bit TIFF first (darktable, RawTherapee)")
     if head.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
-    if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if head[:4] in _TIFF:
         return "TIFF"
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return "WebP"
     raise PixwardError(f"{path} is not a JPEG, PNG, TIFF or WebP picture; convert it to one of these")
 
 
-def _raw(path: Path) -> PixwardError:
-    return PixwardError(f"{path} is a camera raw file; develop it to a 16-bit TIFF first (darktable, RawTherapee)")
+def is_raw_inside(path: Path) -> bool:
+    """Whether the tags, not the name, say that this is a camera raw file: CR2, DNG, a colour filter array.
+
+    Raises:
+        PixwardError: as of :func:`check_readable`.
+    """
+    from tifffile import TiffFile
+
+    head = check_readable(path)
+    if head[:4] not in _TIFF or _is_canon(head):
+        return _is_canon(head)
+    try:
+        with _quiet(), TiffFile(path) as tif:
+            return _is_mosaic(tif.pages.first)
+    except Exception:  # a damaged TIFF; decode() says so
+        return False
 
 
-def _check_size(path: Path, width: int, height: int) -> None:
+def _is_canon(head: bytes) -> bool:
+    return head[8:10] == b"CR"
+
+
+def _is_mosaic(page: Any) -> bool:
+    """DNG; colour filter array, linear raw."""
+    return 50706 in page.tags or page.photometric in (32803, 34892)
+
+
+def check_size(path: Path, width: int, height: int) -> None:
+    """Refuse a picture of more than :data:`LARGEST` pixels.
+
+    Raises:
+        PixwardError: it is larger.
+    """
     if width * height > LARGEST:
         raise PixwardError(
             f"{path} is {width} x {height} = {width * height / 1e6:.0f} megapixels; "
@@ -118,7 +157,7 @@ def _jpeg(path: Path) -> Decoded:
     from PIL.JpegImagePlugin import JpegImageFile
 
     with JpegImageFile(path) as image:  # not Image.open, which refuses more than 179 megapixels
-        _check_size(path, *image.size)
+        check_size(path, *image.size)
         return _from_pillow(image)
 
 
@@ -126,7 +165,7 @@ def _webp(path: Path) -> Decoded:
     from PIL.WebPImagePlugin import WebPImageFile
 
     with WebPImageFile(path) as image:
-        _check_size(path, *image.size)
+        check_size(path, *image.size)
         return _from_pillow(image)
 
 
@@ -136,7 +175,7 @@ def _png(path: Path) -> Decoded:
     with path.open("rb") as file:
         deep = file.read(25)[24] == 16
     with PngImageFile(path) as image:
-        _check_size(path, *image.size)
+        check_size(path, *image.size)
         if not deep:
             return _from_pillow(image)
         image.load()  # finds damage, and EXIF that comes after the pixels
@@ -193,9 +232,9 @@ def _tiff(path: Path) -> Decoded:
 
     with _quiet(), TiffFile(path) as tif:
         page: Any = tif.pages.first
-        if 50706 in page.tags or page.photometric in (32803, 34892):  # DNG; colour filter array, linear raw
-            raise _raw(path)
-        _check_size(path, page.imagewidth, page.imagelength)
+        if _is_mosaic(page):
+            raise CameraRaw(f"{path} is a camera raw file; develop it to a 16-bit TIFF first (darktable, RawTherapee)")
+        check_size(path, page.imagewidth, page.imagelength)
         array = page.asarray()
         if page.planarconfig == 2 and page.samplesperpixel > 1:
             array = np.moveaxis(array, 0, -1)

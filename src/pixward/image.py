@@ -54,18 +54,24 @@ class Photo:
 
 
 def load(path: str | Path) -> Photo:
-    """Read a JPEG, PNG, TIFF or WebP; of several pages or frames the first.
+    """Read a JPEG, PNG, TIFF, WebP or camera raw file; of several pages or frames the first.
 
     Grey, 1-bit, palette and CMYK become RGB. Every profile is converted to sRGB at the photo's own depth, and
     colours outside sRGB are clipped; a file without a profile counts as sRGB. Float TIFFs are clipped to [0, 1].
-    EXIF orientation is applied. Up to 300 megapixels.
+    EXIF orientation is applied. Up to 300 megapixels. A camera raw file is developed as of
+    :func:`pixward.raw.load_raw`.
 
     Raises:
         PixwardError: missing, a folder, empty, damaged, cut short, not such a picture, too large, or NaN or
-            infinite values; one line that names the file.
+            infinite values; a raw file without rawpy installed; one line that names the file.
     """
     path = Path(path)
-    file = decode.decode(path)
+    try:
+        file = decode.decode(path)
+    except decode.CameraRaw:
+        from pixward.raw import load_raw  # which needs Photo
+
+        return load_raw(path)
     tags, orientation = exif.upright(file.exif)
     pixels, alpha = icc.to_srgb(file.samples, file.icc), file.alpha
     if pixels.dtype == np.float32:

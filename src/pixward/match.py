@@ -14,14 +14,14 @@ from torch import Tensor
 
 from pixward.errors import PixwardError
 from pixward.image import quantize
-from pixward.metrics.image import delta_e, psnr, ssim
-from pixward.search.problem import Problem, Solver, Trial, run
+from pixward.metrics.image import ciede2000, srgb_to_lab, ssim
+from pixward.search.problem import Goal, Problem, Solver, Trial, psnr, run
 from pixward.types import Editor
 from pixward.unreached import explain
 
 if TYPE_CHECKING:
-    from pixward.policies.goal import GoalPolicy
-    from pixward.policies.response import Response
+    from pixward.policies.goal import Deciding
+    from pixward.policies.response import Responding
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class MatchResult:
 
 def match(
     source: Tensor,
-    goal: Tensor,
+    goal: Tensor | Goal,
     *,
     editor: Editor,
     strategy: str | Solver = "hybrid",
@@ -75,7 +75,7 @@ def match(
 
     Args:
         source: the photo at preview size, ``(1, 3, h, w)`` in [0, 1].
-        goal: the picture to match, of the same shape.
+        goal: the picture to match, of the same shape; a :class:`Goal` where parts of it count less or not at all.
         editor: what renders.
         strategy: a key of :data:`STRATEGIES`, or a solver, e.g. ``build(name, editor, networks)``.
         renders: how many times the search may call the editor, 1 or more.
@@ -125,20 +125,40 @@ def _result(problem: Problem, strategy: str, seconds: float, locked: tuple[str, 
         strategy=strategy,
         setting=setting,
         renders=len(trials),
-        distance=distances(picture, problem.goal),
-        source_distance=distances(untouched, problem.goal),
+        distance=distances(picture, problem.goal, problem.weight),
+        source_distance=distances(untouched, problem.goal, problem.weight),
         seconds=seconds,
         trials=trials,
         best=best,
-        unreached=explain(picture, problem.goal, space, setting, locked),
+        unreached=explain(picture, _counting(picture, problem), space, setting, locked),
     )
 
 
-def distances(output: Tensor, target: Tensor) -> dict[str, float]:
-    """PSNR in dB (100 for equal pictures), SSIM and mean deltaE (CIEDE2000) of two pictures ``(1, 3, H, W)``."""
+def distances(output: Tensor, target: Tensor, weight: Tensor | None = None) -> dict[str, float]:
+    """PSNR in dB (100 for equal pictures), SSIM and mean deltaE (CIEDE2000) of two pictures ``(1, 3, H, W)``.
+
+    ``weight`` ``(1, 1, H, W)``: how much each pixel counts. SSIM, which needs whole windows, then takes what counts for
+    nothing as equal.
+    """
     with torch.no_grad():
-        values = {"psnr": psnr(output, target), "ssim": ssim(output, target), "delta_e": delta_e(output, target)}
+        if weight is None:
+            weight = torch.ones_like(target[:, :1])
+        share = weight / weight.sum()
+        error = ((output - target) ** 2).mean(1, keepdim=True)
+        whole = torch.where(weight > 0, target, output)
+        values: dict[str, Tensor | float] = {
+            "psnr": psnr(float((error * share).sum())),
+            "ssim": ssim(output, whole),
+            "delta_e": (ciede2000(srgb_to_lab(output), srgb_to_lab(target)) * share[:, 0]).sum(),
+        }
     return {name: round(float(value), 6) + 0.0 for name, value in values.items()}  # Zero without a minus sign.
+
+
+def _counting(picture: Tensor, problem: Problem) -> Tensor:
+    """The goal, and where it does not count the picture itself."""
+    if problem.weight is None:
+        return problem.goal
+    return torch.where(problem.weight > 0.5, problem.goal, picture)
 
 
 def _render_start(problem: Problem) -> None:
@@ -154,7 +174,7 @@ def _best(problem: Problem) -> tuple[int | None, Tensor]:
     if free and problem.source_mse <= errors[best]:
         picture = _at_defaults(problem)
         # Not "<", so that a picture that is no number loses.
-        if float(((picture - problem.goal) ** 2).mean()) <= errors[best]:
+        if problem.mse(picture) <= errors[best]:
             return None, picture
     return best, problem.trials[best].image[None].to(problem.goal) / 255
 
@@ -191,13 +211,18 @@ def _hybrid(editor: Editor, networks: Path | None = None) -> Solver:
     return hybrid(policy, response)
 
 
-def load_networks(editor: Editor, folder: Path | None = None) -> tuple[GoalPolicy | None, Response | None]:
+def load_networks(editor: Editor, folder: Path | None = None) -> tuple[Deciding | None, Responding | None]:
     """The policy and the response for ``editor``: those in a run ``folder`` of ``pixward train edit``, or the shipped.
+
+    An editor without a policy or response of its own, but with a calibrated map to ``chain:photo``, gets the chain's
+    through the map. Networks of an editor that was given further sliders leave those alone.
 
     Raises:
         PixwardError: the folder holds neither, or networks for another number of sliders.
     """
     from pixward.policies.goal import load_policy
+    from pixward.policies.mapped import MappedPolicy, MappedResponse, load_map
+    from pixward.policies.padded import PaddedPolicy, PaddedResponse
     from pixward.policies.response import load_response
     from pixward.policies.weights import find_weights
 
@@ -205,18 +230,28 @@ def load_networks(editor: Editor, folder: Path | None = None) -> tuple[GoalPolic
         return editor.name if folder is None else str(folder / f"{kind}.safetensors")
 
     try:
-        policy = load_policy(where("policy")) if find_weights(where("policy"), "policy") else None
-        response = load_response(where("response")) if find_weights(where("response"), "response") else None
+        found = {kind: find_weights(where(kind), kind) for kind in ("policy", "response", "map")}
+        policy: Deciding | None = load_policy(where("policy")) if found["policy"] else None
+        response: Responding | None = load_response(where("response")) if found["response"] else None
+        if found["map"] and (policy is None or response is None):
+            slider_map = load_map(where("map"))
+            policy = policy or MappedPolicy(load_policy("chain:photo"), slider_map)
+            response = response or MappedResponse(slider_map)
     except ValueError as error:
         raise PixwardError(str(error)) from None
     if folder is not None and policy is None and response is None:
         raise PixwardError(f"{folder} holds no policy.safetensors or response.safetensors: name a run folder")
+    extra = tuple(name for name in editor.space.names if "." in name)
     for network in (policy, response):
-        if network is not None and network.settings.sliders != len(editor.space):
+        if network is not None and network.settings.sliders + len(extra) != len(editor.space):
             raise PixwardError(
                 f"the networks know {network.settings.sliders} sliders, and {editor.name} has {len(editor.space)}: "
                 "train networks for this editor"
             )
+    if extra:
+        rest = editor.space.default_action()[0, -len(extra) :]
+        policy = None if policy is None else PaddedPolicy(policy, rest)
+        response = None if response is None else PaddedResponse(response, rest)
     return policy, response
 
 

@@ -1,8 +1,9 @@
-"""Editors by name: a literal dict, and ``module:attribute`` for people who bring their own."""
+"""Editors by name: literal dicts, ``command:FILE.toml``, and ``module:attribute`` for people who bring their own."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pixward.params import ParamSpace
+    from pixward.real import RealProgram
     from pixward.types import Editor
 
 EDITORS = {
@@ -20,6 +22,14 @@ EDITORS = {
     "chain:paper": ("pixward.editors.chain", "PAPER"),
 }
 """Built-in editors: name -> where they live."""
+REAL = {
+    "darktable": ("pixward.editors.darktable", "Darktable"),
+    "rawtherapee": ("pixward.editors.rawtherapee", "RawTherapee"),
+}
+"""Real editors: name -> their program object. ``NAME:raw`` stands for the sliders of raw files."""
+COMMAND = "command:"
+"""What the names of programs that a command file describes begin with."""
+EDITOR_HELP = "chain:photo, chain:paper, darktable, rawtherapee, command:FILE.toml, or module:attribute."
 _PARTS = ("name", "space", "differentiable")
 
 
@@ -75,10 +85,34 @@ class OwnEditor:
         return output.to(images)
 
 
+def is_real(name: str) -> bool:
+    """Whether ``name`` stands for a program of its own: darktable, RawTherapee, or one of a command file."""
+    return name.removesuffix(":raw") in REAL or name.startswith(COMMAND)
+
+
+def real_program(name: str, *, raw: bool = False, extra: Sequence[str] = ()) -> RealProgram:
+    """The program object of a real editor; nothing runs yet.
+
+    Raises:
+        PixwardError: a command file that is missing or wrong, a further slider that does not exist.
+    """
+    if name.startswith(COMMAND):
+        from pixward.editors.command import CommandEditor
+
+        if extra:
+            raise PixwardError("--slider is for darktable and rawtherapee: write the sliders into the command file")
+        return CommandEditor.load(name.removeprefix(COMMAND))
+    module, attribute = REAL[name.removesuffix(":raw")]
+    program = getattr(importlib.import_module(module), attribute)
+    found: RealProgram = program(raw=raw or name.endswith(":raw"), extra=tuple(extra))
+    return found
+
+
 def load_editor(name: str) -> Editor:
     """The editor that ``name`` stands for.
 
-    ``module:attribute`` imports a module, also from the current folder, and so runs its code.
+    ``module:attribute`` imports a module, also from the current folder, and so runs its code; ``command:FILE.toml``
+    runs the program that the file names.
 
     Raises:
         PixwardError: no such editor.
@@ -87,7 +121,11 @@ def load_editor(name: str) -> Editor:
         module, attribute = EDITORS[name]
         found: Editor = getattr(importlib.import_module(module), attribute)
         return found
-    known = f"known are {', '.join(EDITORS)}, or module:attribute for your own"
+    if is_real(name):
+        from pixward.editors.external import ExternalEditor
+
+        return ExternalEditor(real_program(name))
+    known = f"known are {', '.join([*EDITORS, *REAL])}, command:FILE.toml, or module:attribute for your own"
     # "chain:" is ours: a slip of the pen must not import a file chain.py that happens to lie here.
     if name.startswith("chain:"):
         raise PixwardError(f"unknown editor {name!r}: {known}")

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import io
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pixward.commands.editors import EDITOR_HELP, is_real
 from pixward.errors import PixwardError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from pixward.align import Alignment
 
-    from pixward.match import MatchResult
-    from pixward.params import ParamSpace
-    from pixward.types import Editor
+RENDERS, REAL_RENDERS = 10, 30
+"""How many renders a search may use when nobody says; a real editor's sliders are less well known."""
 
 
 class Format(StrEnum):
@@ -31,16 +31,26 @@ class Format(StrEnum):
 
 def command(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="The photo to edit; it is never changed.")],
-    goal: Annotated[Path, typer.Option(metavar="GOAL", help="The picture it should look like, of the same framing.")],
-    editor: Annotated[
-        str, typer.Option(metavar="E", help="chain:photo, chain:paper, or module:attribute.")
-    ] = "chain:photo",
+    goal: Annotated[
+        Path,
+        typer.Option(
+            metavar="GOAL", help="The picture it should look like; embedded: the camera's JPEG inside a raw file."
+        ),
+    ],
+    editor: Annotated[str, typer.Option(metavar="E", help=EDITOR_HELP)] = "chain:photo",
     strategy: Annotated[
         str, typer.Option(metavar="S", help="hybrid, policy, least-squares, cmaes, greedy, random or gradient.")
     ] = "hybrid",
-    renders: Annotated[int, typer.Option(metavar="N", min=1, help="How many times the editor may render.")] = 10,
+    renders: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="How many times the editor may render; default 10, real editors 30."),
+    ] = None,
     lock: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="Hold a slider. May be given several times.")
+    ] = None,
+    extra: Annotated[
+        list[str] | None,
+        typer.Option("--slider", metavar="FIELD", help="One more slider of a real editor, as sharpen.amount=0:1."),
     ] = None,
     networks: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Folder of your own networks, from pixward train edit.")
@@ -48,8 +58,11 @@ def command(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go; made if missing.")] = Path(
         "pixward-out"
     ),
+    sidecar: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where a real editor's sidecar goes; default: beside PHOTO.")
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Same seed, same search.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace files of an earlier run.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files of an earlier run, and a sidecar.")] = False,
     file_format: Annotated[Format, typer.Option("--format", help="Of the full-size render.")] = Format.jpg,
     bits: Annotated[
         int | None, typer.Option(metavar="8|16", help="Per channel. Default: as the photo has, where the format can.")
@@ -59,8 +72,11 @@ def command(
     """Find the setting that makes PHOTO look like GOAL.
 
     Writes DIR/PHOTO.setting.json, the full-size render DIR/PHOTO.jpg and DIR/PHOTO.film.png, a picture of the search.
+    With darktable, RawTherapee or a program of your own as the editor also the sidecar that the editor opens, beside
+    PHOTO; a sidecar that is there stays, and the new one gets a number.
 
     Example:  pixward match photo.jpg --goal liked.jpg --lock sharpness=0 --out matched
+    Example:  pixward match photo.nef --goal embedded --editor darktable
     """
     if bits not in (None, 8, 16):
         raise typer.BadParameter("must be 8 or 16", param_hint="--bits")
@@ -68,7 +84,9 @@ def command(
         raise typer.BadParameter("a JPEG holds 8 bits only; add --format png or tiff", param_hint="--bits")
     locked = parse_locks(lock or [])
     outputs = Outputs.of(out, photo.stem, file_format)
-    job = Job(photo, goal, editor, strategy, renders, locked, seed, networks, outputs, force, bits)
+    files = Files(photo, goal, outputs, sidecar, force, bits)
+    renders = renders or (REAL_RENDERS if is_real(editor) else RENDERS)
+    job = Job(files, editor, strategy, renders, locked, seed, networks, tuple(extra or ()))
     run_job(job, as_json=as_json)
 
 
@@ -91,20 +109,48 @@ class Outputs:
 
 
 @dataclass(frozen=True)
-class Job:
-    """A parsed command line, see :func:`command`."""
+class Finish:
+    """What there is to tell beside the search.
+
+    Attributes:
+        seconds: of the full-size render.
+        sidecar: what the editor opens, if it is a real one.
+        version: of a real editor.
+        agreement: PSNR in dB between the search's last word and the full-size render, for a real editor.
+        alignment: how a raw file's goal was laid over it.
+    """
+
+    seconds: float
+    sidecar: Path | None = None
+    version: str = ""
+    agreement: float | None = None
+    alignment: Alignment | None = None
+
+
+@dataclass(frozen=True)
+class Files:
+    """What a match reads and writes, see :func:`command`."""
 
     photo: Path
     goal: Path
+    outputs: Outputs
+    sidecar: Path | None
+    force: bool
+    bits: int | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A parsed command line, see :func:`command`."""
+
+    files: Files
     editor: str
     strategy: str
     renders: int
     locked: dict[str, float]
     seed: int
     networks: Path | None
-    outputs: Outputs
-    force: bool
-    bits: int | None
+    extra: tuple[str, ...] = ()
 
 
 def parse_locks(texts: list[str]) -> dict[str, float]:
@@ -131,117 +177,37 @@ def run_job(job: Job, *, as_json: bool) -> None:
         PixwardError: a file, slider, editor or strategy that will not do; nothing is written then.
         ValueError: the same, where the library found it.
     """
+    from torch import Tensor
+
     from pixward.commands.editors import load_editor
+    from pixward.commands.matching import check_locks, search, tell
     from pixward.commands.outputs import check_outputs, staged
     from pixward.commands.photos import open_pair, render_to
     from pixward.report import film
     from pixward.settings import setting_text
 
-    check_outputs(job.outputs.paths(), (job.photo, job.goal), force=job.force)
+    files = job.files
+    check_outputs(files.outputs.paths(), (files.photo, files.goal), force=files.force)
+    if is_real(job.editor):
+        from pixward.commands.match_real import run_real
+
+        run_real(job, as_json=as_json)
+        return
+    if job.extra or files.sidecar:
+        raise PixwardError(f"--slider and --sidecar are for real editors, and {job.editor} is none")
     editor = load_editor(job.editor)
-    try:
-        editor.space.from_dict(job.locked)
-    except ValueError as error:
-        raise PixwardError(f"--lock: {error}") from None
-    photo, source, goal = open_pair(job.photo, job.goal)
-    result = _search(job, editor, source, goal, quiet=as_json)
+    check_locks(job.locked, editor)
+    photo, source, goal, alignment = open_pair(files.photo, files.goal)
+    result = search(job, editor, source, goal, quiet=as_json)
     start = time.perf_counter()
-    with staged(job.outputs.paths()) as place:
-        render_to(place[job.outputs.image], photo, editor, result.setting, job.bits)
+    with staged(files.outputs.paths()) as place:
+        render_to(place[files.outputs.image], photo, editor, result.setting, files.bits)
         seconds = time.perf_counter() - start
+        shown = goal if isinstance(goal, Tensor) else goal.image
         strip = io.BytesIO()  # Written by Python, not by Pillow, whose error on a full disk does not say so.
-        film(source, goal, result, editor.space, (job.photo.name, job.goal.name)).save(strip, "PNG", compress_level=3)
-        place[job.outputs.film].write_bytes(strip.getbuffer())
-        place[job.outputs.setting].write_text(setting_text(job.editor, result.setting), encoding="utf-8")
-    if as_json:
-        _print_json(job, result, seconds)
-    else:
-        _print_table(job, result, seconds, editor.space)
-
-
-def _search(job: Job, editor: Editor, source: Tensor, goal: Tensor, *, quiet: bool) -> MatchResult:
-    from pixward.commands.console import progress
-    from pixward.match import build, match
-    from pixward.search.problem import Trial, psnr
-
-    with progress("renders", "{task.fields[best]}", quiet=quiet) as display:
-        task = display.add_task("Searching", total=job.renders, best="")
-        best = [float("inf")]
-
-        def watch(trial: Trial) -> None:
-            best[0] = min(best[0], trial.mse)
-            display.update(task, advance=1, best=f"{psnr(best[0]):.1f} dB")
-
-        found = match(
-            source,
-            goal,
-            editor=editor,
-            strategy=build(job.strategy, editor, job.networks),
-            renders=job.renders,
-            locked=job.locked,
-            seed=job.seed,
-            on_render=watch,
+        film(source, shown, result, editor.space, (files.photo.name, files.goal.name)).save(
+            strip, "PNG", compress_level=3
         )
-    return replace(found, strategy=job.strategy)
-
-
-def _print_json(job: Job, result: MatchResult, seconds: float) -> None:
-    from pixward.commands.console import print_json
-
-    print_json(
-        {
-            "editor": job.editor,
-            "strategy": result.strategy,
-            "setting": result.setting,
-            "renders": result.renders,
-            "distance": result.distance,
-            "source_distance": result.source_distance,
-            "seconds": {"search": round(result.seconds, 4), "render": round(seconds, 4)},
-            "outputs": {
-                "setting": str(job.outputs.setting),
-                "image": str(job.outputs.image),
-                "film": str(job.outputs.film),
-            },
-            "unreached": result.unreached,
-        }
-    )
-
-
-def _print_table(job: Job, result: MatchResult, seconds: float, space: ParamSpace) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from pixward.commands.console import number, stdout
-
-    console = stdout()
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("slider")
-    table.add_column("value", justify="right")
-    table.add_column("unit")
-    for spec in space:
-        value = result.setting[spec.name]
-        note = " (locked)" if spec.name in job.locked else ""
-        style = "dim" if value == spec.default else ""
-        table.add_row(spec.name, number(value, spec.high - spec.low), f"{spec.unit}{note}", style=style)
-    console.print(table)
-    console.print()
-    distances = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("distance to the goal", "PSNR", "SSIM", "deltaE"):
-        distances.add_column(column, justify="left" if column.startswith("distance") else "right")
-    for label, row in (("photo, untouched", result.source_distance), ("photo, matched", result.distance)):
-        distances.add_row(label, f"{row['psnr']:.2f} dB", f"{row['ssim']:.4f}", f"{row['delta_e']:.2f}")
-    console.print(distances)
-    console.print()
-    if result.best is None:
-        console.print("No render came nearer to the goal than the photo itself, so every slider stays at its default.")
-    elif result.distance["psnr"] < result.source_distance["psnr"]:
-        reason = "a slider is locked" if job.locked else f"{job.editor} changes the photo even at its defaults"
-        words = f"The photo itself is nearer to the goal than any render, but cannot be had: {reason}."
-        console.print(words, soft_wrap=True)
-    console.print(str(result.unreached["sentence"]), soft_wrap=True)
-    count = "1 render" if result.renders == 1 else f"{result.renders} renders"
-    timing = f"{count} in {result.seconds:.1f} s, full-size render in {seconds:.1f} s"
-    console.print(timing, style="dim")
-    for path in job.outputs.paths():
-        # A file name may hold brackets, which rich would read as markup, or bytes that are no text.
-        console.print(Text(f"wrote {path}".encode("utf-8", "replace").decode()), soft_wrap=True)
+        place[files.outputs.film].write_bytes(strip.getbuffer())
+        place[files.outputs.setting].write_text(setting_text(job.editor, result.setting), encoding="utf-8")
+    tell(job, result, editor.space, Finish(seconds, alignment=alignment), as_json=as_json)

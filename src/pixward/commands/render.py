@@ -10,7 +10,7 @@ import typer
 from pixward.errors import PixwardError
 
 if TYPE_CHECKING:
-    from pixward.types import Editor
+    from pixward.settings import Setting
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 
@@ -34,6 +34,7 @@ def command(
 
     Example:  pixward render photo.jpg --setting matched/photo.setting.json --out print.tiff --bits 16
     """
+    from pixward.commands.editors import is_real, load_editor
     from pixward.commands.outputs import check_outputs, staged
     from pixward.commands.photos import render_to
     from pixward.image import load
@@ -45,7 +46,11 @@ def command(
         raise PixwardError(f"cannot write {out}: give it the ending {', '.join(SUFFIXES)}")
     check_outputs([out], (photo, setting), force=force)
     wanted = read_setting(setting)
-    chosen = _editor_of(wanted.editor, editor, setting)
+    _check_consent(wanted.editor, editor, setting)
+    if is_real(wanted.editor):
+        _render_real(photo, wanted, out, bits)
+        return
+    chosen = load_editor(wanted.editor)
     try:
         chosen.space.from_dict(wanted.values)
     except ValueError as error:
@@ -55,12 +60,50 @@ def command(
         render_to(place[out], picture, chosen, wanted.values, bits)
 
 
-def _editor_of(named: str, given: str | None, path: Path) -> Editor:
-    """The editor a setting file names. One that would import code runs only if the command line names it too."""
-    from pixward.commands.editors import EDITORS, load_editor
+def _check_consent(named: str, given: str | None, path: Path) -> None:
+    """PixwardError where the file names an editor that would run code, and the command line does not name it too."""
+    from pixward.commands.editors import EDITORS, REAL
 
     if given is not None and given != named:
         raise PixwardError(f"{path} is a setting of {named}, not of {given}")
-    if given is None and named not in EDITORS and ":" in named and not named.startswith("chain:"):
+    if given is None and named not in (*EDITORS, *REAL) and ":" in named and not named.startswith("chain:"):
         raise PixwardError(f"{path} names the editor {named}, which is code: pass --editor {named} if you trust it")
-    return load_editor(named)
+
+
+def _render_real(photo: Path, wanted: Setting, out: Path, bits: int | None) -> None:
+    """By the real editor itself, at full size, with the sidecar that the setting stands for."""
+    from pixward.commands.editors import real_program
+    from pixward.commands.outputs import staged
+    from pixward.editors.pool import Frame
+    from pixward.image import load
+    from pixward.raw import is_raw, open_raw
+    from pixward.real import FULL_SECONDS
+
+    if out.suffix.lower() == ".webp":
+        raise PixwardError(f"cannot write {out}: {wanted.editor} writes .jpg, .png or .tiff")
+    raw = is_raw(photo)
+    # Sliders with a dot are those that somebody asked for by --slider; their range does not matter any more.
+    extra = tuple(f"{name}={value}:{value + 1}" for name, value in wanted.values.items() if "." in name)
+    program = real_program(
+        wanted.editor,
+        raw=raw,
+        extra=extra if wanted.editor == "darktable" else tuple(name for name in wanted.values if "." in name),
+    )
+    try:
+        row = program.space.from_dict(wanted.values)
+    except ValueError as error:
+        raise PixwardError(f"the setting file: {error}") from None
+    if raw:
+        with open_raw(photo) as file:
+            longest = int(max(file.sizes.width, file.sizes.height))
+    else:
+        longest = max(load(photo).size)
+    text = program.sidecar(program.space.to_dict(row), Frame(photo, str(photo), raw, longest))
+    with staged([out]) as place:
+        program.final(
+            photo,
+            text,
+            place[out],
+            bits=bits or (8 if out.suffix.lower() in (".jpg", ".jpeg") else 16),
+            seconds=FULL_SECONDS,
+        )

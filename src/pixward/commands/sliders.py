@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from pixward.commands.editors import EDITOR_HELP
+
 
 def command(
-    editor: Annotated[
-        str, typer.Option(metavar="E", help="chain:photo, chain:paper, or module:attribute.")
-    ] = "chain:photo",
+    editor: Annotated[str, typer.Option(metavar="E", help=EDITOR_HELP)] = "chain:photo",
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
     """List an editor's sliders with their ranges, defaults and units.

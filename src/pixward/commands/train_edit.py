@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from pixward.commands.editors import EDITOR_HELP
+
 
 class Algorithm(StrEnum):
     """How to train."""
@@ -22,9 +24,7 @@ class Algorithm(StrEnum):
 def command(
     photos: Annotated[list[Path], typer.Option(metavar="DIR", help="Folder of photos. May be given several times.")],
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run: log, checkpoints, weights.")],
-    editor: Annotated[
-        str, typer.Option(metavar="E", help="chain:photo, chain:paper, or module:attribute.")
-    ] = "chain:photo",
+    editor: Annotated[str, typer.Option(metavar="E", help=EDITOR_HELP)] = "chain:photo",
     algorithm: Annotated[
         Algorithm,
         typer.Option(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -75,8 +76,7 @@ def gather(
         path = folder / f"{k:06d}.npz"
         if not path.exists():
             editor, photo = sources(k % how.photos)
-            arrays = _render(editor, photo, features, how, k)
-            save_atomic(path, lambda part, arrays=arrays: _write(part, arrays), force=True)
+            save_atomic(path, partial(_write, _render(editor, photo, features, how, k)), force=True)
         yield k + 1, how.files
 
 
@@ -105,9 +105,9 @@ def _render(
         }
 
 
-def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def _write(arrays: dict[str, np.ndarray], path: Path) -> None:
     with path.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, allow_pickle=False, **arrays)
 
 
 class RenderBank:

@@ -1,7 +1,8 @@
 """Prints, as JSON, how the parameters of an installed darktable's modules lie in memory. Runs as a script of its own.
 
-``python darktable_probe.py LIBRARY_FOLDER MODULE...``. darktable's build makes a description of each module's parameter struct
-(type, offset, range, default) and compiles it into the plugin; here the plugins are loaded and the descriptions read.
+``python darktable_probe.py LIBRARY_FOLDER MODULE...``. darktable's build makes a description of each module's
+parameter struct (type, offset, range, default) and compiles it into the plugin; here the plugins are loaded and the
+descriptions read.
 They are loaded in a process of their own, since they bring GTK and a good deal of C++ along.
 
 The layout of the descriptions themselves is ``src/common/introspection.h`` of darktable, API version 8.

@@ -40,8 +40,12 @@ _PERCENT = 0.01
 # The tone equaliser's bands, one stop apart; their names in the source are not those of its interface.
 _BRIGHT = {"speculars": 1.0, "whites": 0.8, "highlights": 0.3}
 _DARK = {
-    **{"noise": 0.5, "ultra_deep_blacks": 1.0, "deep_blacks": 1.0, "blacks": 1.0},
-    **{"shadows": 0.8, "midtones": 0.4},
+    "noise": 0.5,
+    "ultra_deep_blacks": 1.0,
+    "deep_blacks": 1.0,
+    "blacks": 1.0,
+    "shadows": 0.8,
+    "midtones": 0.4,
 }
 
 
@@ -90,9 +94,13 @@ RAW_ALWAYS = ("exposure", "sigmoid")
 
 _BASE: Values = {
     "channelmixerrgb": {
-        **{"red[0]": 1.0, "green[1]": 1.0, "blue[2]": 1.0, "illuminant": "DT_ILLUMINANT_CUSTOM"},
+        "red[0]": 1.0,
+        "green[1]": 1.0,
+        "blue[2]": 1.0,
+        "illuminant": "DT_ILLUMINANT_CUSTOM",
         # Neither a gamut compression nor a clip: the module then does nothing but adapt the white.
-        **{"gamut": 0.0, "clip": 0.0},
+        "gamut": 0.0,
+        "clip": 0.0,
     },
     # As the local Laplacian, shadows and highlights left as they are.
     "bilat": {"mode": "s_mode_local_laplacian", "sigma_r": 1.0, "sigma_s": 1.0, "detail": 0.0},

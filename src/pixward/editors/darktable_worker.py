@@ -28,7 +28,7 @@ ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": "1", "GDK_BACKEN
 
 
 def options(folder: Path) -> list[str]:
-    """darktable's own options that keep it to ``folder`` and off the graphics card, to follow ``--core``."""
+    """Darktable's own options that keep it to ``folder`` and off the graphics card, to follow ``--core``."""
     return [
         *("--disable-opencl", "--library", ":memory:", "--configdir", str(folder / "config")),
         *("--cachedir", str(folder / "cache"), "--tmpdir", str(folder)),

@@ -18,7 +18,7 @@ values. Both came with darktable 3.0 and newer ones take them."""
 
 @dataclass(frozen=True)
 class Step:
-    """One entry of a history: module, version of its parameters, the packed parameters in text, and whether it is on."""
+    """One entry of a history: module, version of its parameters, the packed parameters, and whether it is on."""
 
     module: str
     version: int

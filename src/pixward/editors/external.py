@@ -91,7 +91,10 @@ class ExternalEditor:
         for image, row in zip(images, params.expand(images.shape[0], -1), strict=True):
             frame = self.frame(image)
             jobs.append(Job(frame, self.program.sidecar(self.space.to_dict(row), frame)))
-        return stack(self.name, self.pool.render(jobs), images)
+        pictures = self.pool.render(jobs)
+        while len(self._frames) > _FRAMES:  # only now: the jobs of a large batch need theirs
+            self._frames.popitem(last=False)[1].path.unlink(missing_ok=True)
+        return stack(self.name, pictures, images)
 
     def frame(self, image: Tensor) -> Frame:
         """``image`` ``(3, H, W)`` in [0, 1] as a 16-bit TIFF in the editor's scratch folder."""
@@ -108,8 +111,6 @@ class ExternalEditor:
         except OSError as error:
             raise PixwardError(f"cannot write {self._folder}: {error.strerror or error}; free some space") from error
         self._frames[key] = Frame(path, key, False, max(pixels.shape[:2]))
-        while len(self._frames) > _FRAMES:
-            self._frames.popitem(last=False)[1].path.unlink(missing_ok=True)
         return self._frames[key]
 
     def close(self) -> None:

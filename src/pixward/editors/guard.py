@@ -29,6 +29,8 @@ def main(command: list[str]) -> int:
     child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     threading.Thread(target=_when_closed, args=(child.pid,), daemon=True).start()
     status = child.wait()
+    with suppress(OSError):
+        os.killpg(child.pid, signal.SIGKILL)  # what it has left running
     return status if status >= 0 else 128 - status
 
 

@@ -1,4 +1,4 @@
-"""Several processes of one editor side by side: jobs shared out, hung and dead ones replaced, nothing rendered twice."""
+"""Several processes of one editor: jobs shared out, hung and dead ones replaced, nothing rendered twice."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ _GUARD = str(Path(__file__).with_name("guard.py"))
 _MEMORY_DISK = Path("/dev/shm")
 _ROOM = 256 << 20
 _GRACE = 10.0
+_SAID = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Finished:
 
     Attributes:
         status: its exit status; 128 + N where signal N ended it.
-        output: what it printed, both streams.
+        output: what it printed, both streams; the last MiB of it.
     """
 
     status: int
@@ -111,7 +113,7 @@ def run(
             raise TimedOut(f"{Path(command[0]).name} did not end within {seconds:g} s") from None
         finally:
             stop(process)
-        said.seek(0)
+        said.seek(max(0, said.seek(0, os.SEEK_END) - _SAID))
         return Finished(status, said.read().decode(errors="replace"))
 
 
@@ -121,4 +123,20 @@ def scratch() -> Path:
     with suppress(OSError):
         if os.access(_MEMORY_DISK, os.W_OK) and shutil.disk_usage(_MEMORY_DISK).free > _ROOM:
             place = _MEMORY_DISK
-    return Path(tempfile.mkdtemp(prefix="pixward-", dir=place))
+    folder = Path(place or tempfile.gettempdir())
+    _sweep(folder)
+    return Path(tempfile.mkdtemp(prefix=f"pixward-{os.getpid()}-", dir=folder))
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes of ours that were killed have left."""
+    for path in folder.glob("pixward-*-*"):
+        found = re.fullmatch(r"pixward-(\d+)-\w+", path.name)
+        if not found or path.is_symlink() or not path.is_dir():
+            continue
+        try:
+            os.kill(int(found[1]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            continue  # It lives, as another user.

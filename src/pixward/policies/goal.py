@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -44,6 +45,23 @@ class GoalSettings:
     width: int = 512
     points: int = 24
     noise: float = 0.1
+
+
+class Deciding(Protocol):
+    """What a search asks of a policy: :class:`GoalPolicy`, or one that another editor's policy stands behind."""
+
+    @property
+    def settings(self) -> GoalSettings:
+        """Its sliders and its horizon."""
+        ...
+
+    def __call__(self, state: State) -> Tensor:
+        """The setting of all sliders, ``(B, d)`` in [-1, 1]."""
+        ...
+
+    def to(self, device: torch.device) -> Any:
+        """As of ``nn.Module``."""
+        ...
 
 
 class GoalPolicy(nn.Module):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,27 @@ class ResponseSettings:
     sliders: int
     width: int = 128
     layers: int = 3
+
+
+class Responding(Protocol):
+    """What a search asks of a response: :class:`Response`, or another editor that stands in for one."""
+
+    @property
+    def settings(self) -> Any:
+        """Whose ``sliders`` say how many there are."""
+        ...
+
+    def __call__(self, pixels: Tensor, params: Tensor) -> Tensor:
+        """``(pixels (B, N, 7), params (B, d)) -> (B, N, 3)``."""
+        ...
+
+    def jacobian(self, pixels: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
+        """Prediction ``(N * 3,)`` and derivatives ``(N * 3, d)`` for one image."""
+        ...
+
+    def to(self, device: torch.device) -> Any:
+        """As of ``nn.Module``."""
+        ...
 
 
 class Response(nn.Module):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pixward.policies.goal import GoalPolicy
+from pixward.policies.goal import Deciding
 from pixward.search.problem import Problem, Solver
 from pixward.types import State
 
 
-def follow(policy: GoalPolicy) -> Solver:
+def follow(policy: Deciding) -> Solver:
     """A solver that renders what ``policy`` decides, once per step of its horizon, and stops there.
 
     It moves ``policy`` to the problem's device.
@@ -26,7 +26,7 @@ def follow(policy: GoalPolicy) -> Solver:
     return solve
 
 
-def first_look(problem: Problem, policy: GoalPolicy) -> State:
+def first_look(problem: Problem, policy: Deciding) -> State:
     """The state before the first render: the photo untouched. The same words as ``EditEnv``'s state."""
     device = problem.source.device
     return {
@@ -40,7 +40,7 @@ def first_look(problem: Problem, policy: GoalPolicy) -> State:
 
 
 @torch.no_grad()
-def decide(policy: GoalPolicy, state: State, problem: Problem) -> Tensor:
+def decide(policy: Deciding, state: State, problem: Problem) -> Tensor:
     """The policy's setting ``(1, d)`` with the locked sliders put back."""
     return problem.fill(policy(state)[:, problem.free])
 

@@ -16,8 +16,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pixward.policies.goal import GoalPolicy
-from pixward.policies.response import Response
+from pixward.policies.goal import Deciding
+from pixward.policies.response import Responding
 from pixward.search.follow import decide, first_look, look
 from pixward.search.least_squares import Hint, at_floor, refine, walk
 from pixward.search.model import EditorModel, propose
@@ -37,7 +37,7 @@ TIRED = 0.5
 """The policy has said what it knows when its next render gains less than this, in dB."""
 
 
-def hybrid(policy: GoalPolicy | None, response: Response | None) -> Solver:
+def hybrid(policy: Deciding | None, response: Responding | None) -> Solver:
     """The solver for an editor with these networks; either may be missing. It moves them to the problem's device."""
 
     def solve(problem: Problem, seed: int) -> None:
@@ -68,7 +68,7 @@ def hybrid(policy: GoalPolicy | None, response: Response | None) -> Solver:
     return solve
 
 
-def _guess(problem: Problem, policy: GoalPolicy | None, response: Response | None) -> Tensor:
+def _guess(problem: Problem, policy: Deciding | None, response: Responding | None) -> Tensor:
     """The policy's setting ``(dim,)``; with no response its own renders improve it until they gain too little."""
     if policy is None:
         return _polish(problem, response, problem.start)
@@ -86,7 +86,7 @@ def _guess(problem: Problem, policy: GoalPolicy | None, response: Response | Non
     return decide(policy, state, problem)[0, problem.free]
 
 
-def _ask(problem: Problem, policy: GoalPolicy) -> Hint:
+def _ask(problem: Problem, policy: Deciding) -> Hint:
     """The policy's opinion on a render that the model is stuck at; it looks as if it had just arrived there."""
 
     def hint(setting: Tensor, image: Tensor) -> Tensor:
@@ -97,14 +97,14 @@ def _ask(problem: Problem, policy: GoalPolicy) -> Hint:
     return hint
 
 
-def _polish(problem: Problem, response: Response | None, start: Tensor, rounds: int = 3 * ROUNDS) -> Tensor:
+def _polish(problem: Problem, response: Responding | None, start: Tensor, rounds: int = 3 * ROUNDS) -> Tensor:
     """Walk ``start`` to where the response alone comes nearest the goal; no render."""
     if response is None:
         return start
     return propose(EditorModel(problem, response), start, damping=1e-4, rounds=rounds)
 
 
-def _scout(walked: list[EditorModel], response: Response, generator: torch.Generator) -> Tensor | None:
+def _scout(walked: list[EditorModel], response: Responding, generator: torch.Generator) -> Tensor | None:
     """Another place that the response likes clearly better than where the walks have ended; None if there is none.
 
     Tone sliders can stand in for each other, so the error has several valleys, and least squares stays in the one it

@@ -18,7 +18,7 @@ from scipy.optimize import lsq_linear
 from torch import Tensor
 
 from pixward.policies.nets import grid_points
-from pixward.policies.response import Response, pixel_features
+from pixward.policies.response import Responding, pixel_features
 from pixward.search.problem import Problem
 
 POINTS = 28
@@ -29,12 +29,15 @@ class EditorModel:
     """Predicts the fitted pixels of ``problem``'s picture from its free sliders.
 
     Attributes:
-        target: the goal's pixels, ``(M,)``, M = 3 x the number of fitted pixels.
+        target: the goal's pixels, ``(M,)``, M = 3 x the number of fitted pixels; like all pixels here times the root of
+            their weight, where the problem has weights.
         image: the render of :attr:`anchor`, ``(1, 3, H, W)``.
     """
 
-    def __init__(self, problem: Problem, response: Response | None = None) -> None:
+    def __init__(self, problem: Problem, response: Responding | None = None) -> None:
         self.problem, self.response = problem, response
+        # Squared errors are weighted, so pixels are by the root.
+        self._root = None if problem.weight is None else _three(grid_points(problem.weight.sqrt(), POINTS))
         self.target = self.read(problem.goal)
         self._anchor: Tensor | None = None
         self.image = problem.source
@@ -53,7 +56,7 @@ class EditorModel:
 
     def read(self, image: Tensor) -> Tensor:
         """The fitted pixels of one image ``(1, 3, H, W)`` or ``(3, H, W)`` as ``(M,)``."""
-        return grid_points(image.reshape(1, 3, *image.shape[-2:]), POINTS).flatten()
+        return self._count(grid_points(image.reshape(1, 3, *image.shape[-2:]), POINTS).flatten())
 
     def predict(self, free: Tensor) -> Tensor:
         """The fitted pixels ``(M,)`` expected at the free sliders ``(dim,)``."""
@@ -68,7 +71,8 @@ class EditorModel:
             return self._correction
         values, slopes = self.response.jacobian(self._pixels, self.problem.fill(free[None])[0])
         inside = (values > 0) & (values < 1)
-        return slopes[:, self.problem.free] * inside[:, None] + self._correction
+        moving = slopes[:, self.problem.free] * inside[:, None]
+        return (moving if self._root is None else moving * self._root[:, None]) + self._correction
 
     def error(self, pixels: Tensor | None = None) -> float:
         """Mean squared error to the goal of ``pixels``, of the anchor's render by default."""
@@ -109,7 +113,16 @@ class EditorModel:
         if self.response is None:
             return torch.zeros_like(self.target)
         with torch.no_grad():
-            return self.response(self._pixels[None], self.problem.fill(free[None])).flatten().clamp(0, 1)
+            return self._count(self.response(self._pixels[None], self.problem.fill(free[None])).flatten().clamp(0, 1))
+
+    def _count(self, pixels: Tensor) -> Tensor:
+        """Pixels ``(M,)`` by how much they count."""
+        return pixels if self._root is None else pixels * self._root
+
+
+def _three(weights: Tensor) -> Tensor:
+    """One weight a pixel, ``(1, N, 1)``, as one a channel, ``(3 * N,)``."""
+    return weights.expand(-1, -1, 3).flatten()
 
 
 def propose(model: EditorModel, start: Tensor, damping: float, rounds: int) -> Tensor:

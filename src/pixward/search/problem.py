@@ -36,6 +36,19 @@ class Trial:
     image: Tensor
 
 
+@dataclass(frozen=True)
+class Goal:
+    """A goal that is not to be met everywhere: a camera's JPEG laid over a raw file's render, say.
+
+    Attributes:
+        image: ``(1, 3, H, W)`` in [0, 1].
+        weight: how much each pixel counts, ``(1, 1, H, W)``, 0 or more, not all 0.
+    """
+
+    image: Tensor
+    weight: Tensor
+
+
 class Problem:
     """Find sliders that make ``editor(source)`` look like ``goal``, within ``budget`` renders.
 
@@ -44,6 +57,7 @@ class Problem:
 
     Attributes:
         trials: every render so far, in order.
+        weight: how much each pixel counts, ``(1, 1, H, W)`` with mean 1; None where all count alike.
         source_mse: error of the untouched photo, which is known without a render.
         free: positions of the sliders that may move.
     """
@@ -52,17 +66,18 @@ class Problem:
         self,
         editor: Editor,
         source: Tensor,
-        goal: Tensor,
+        goal: Tensor | Goal,
         *,
         budget: int,
         locked: Mapping[str, float] | None = None,
         on_render: Callable[[Trial], None] | None = None,
     ) -> None:
-        """``source`` and ``goal``: ``(1, 3, H, W)``. ``locked``: ``{slider: value in its unit}``.
+        """``source`` and ``goal``: ``(1, 3, H, W)``; ``locked``: ``{slider: value in its unit}``.
 
         Raises:
             ValueError: shapes that differ, an unknown slider, a value out of range, no slider left to move.
         """
+        goal, self.weight = _weighted(goal)
         if source.shape != goal.shape or source.ndim != 4 or source.shape[0] != 1:
             raise ValueError(f"source {tuple(source.shape)} and goal {tuple(goal.shape)} must both be (1, 3, H, W)")
         if budget < 1:
@@ -79,7 +94,7 @@ class Problem:
         if not self.free:
             raise ValueError("every slider is locked: nothing is left to search")
         self.trials: list[Trial] = []
-        self.source_mse = float(((quantize(source) - self.goal) ** 2).mean())
+        self.source_mse = self.mse(quantize(source))
         self._on_render = on_render
 
     @property
@@ -101,6 +116,11 @@ class Problem:
     def best(self) -> Trial | None:
         """The trial nearest the goal, None before the first render."""
         return min(self.trials, key=lambda trial: trial.mse, default=None)
+
+    def mse(self, image: Tensor) -> float:
+        """Mean squared error of ``image`` ``(1, 3, H, W)`` or ``(3, H, W)`` to the goal, weighted."""
+        squares = (image - self.goal) ** 2
+        return float((squares if self.weight is None else squares * self.weight).mean())
 
     def fill(self, free: Tensor) -> Tensor:
         """Free sliders ``(N, dim)`` to all sliders ``(N, d)``, clamped to [-1, 1], locked ones in place."""
@@ -155,12 +175,21 @@ class Problem:
             source = self.source.expand(actions.shape[0], -1, -1, -1)
             images = quantize(self.editor(source, self.space.denormalize(actions)))
         for action, image in zip(actions, images, strict=True):
-            mse = float(((image - self.goal[0]) ** 2).mean())
-            trial = Trial(action, mse, (image * 255).round().to(torch.uint8))
+            trial = Trial(action, self.mse(image), (image * 255).round().to(torch.uint8))
             self.trials.append(trial)
             if self._on_render:
                 self._on_render(trial)
         return images
+
+
+def _weighted(goal: Tensor | Goal) -> tuple[Tensor, Tensor | None]:
+    """The picture, and its weights with mean 1."""
+    if isinstance(goal, Tensor):
+        return goal, None
+    weight = goal.weight
+    if weight.shape != (1, 1, *goal.image.shape[-2:]) or float(weight.min()) < 0 or not float(weight.max()) > 0:
+        raise ValueError(f"weights must be (1, 1, H, W), 0 or more and not all 0, got {tuple(weight.shape)}")
+    return goal.image, weight / weight.mean()
 
 
 Solver = Callable[[Problem, int], None]

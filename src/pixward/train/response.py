@@ -1,9 +1,9 @@
 """Supervised training of an editor's response: renders in, a network of the renders' values and slopes out.
 
-Each example is one photo rendered at two nearby settings, by a quick editor as training goes along (:func:`live_pairs`)
-or by a slow one beforehand (:class:`pixward.data.renders.RenderBank`). The first render teaches the value; the difference between
-the two teaches the slope, which is what a solver uses (Sobolev training, Czarnecki et al. 2017, with directional
-differences in place of derivatives, which a black box does not give).
+Each example is one photo rendered at two nearby settings, by a quick editor as training goes along
+(:func:`live_pairs`) or by a slow one beforehand (:class:`pixward.data.renders.RenderBank`). The first render teaches
+the value; the difference between the two teaches the slope, which is what a solver uses (Sobolev training, Czarnecki
+et al. 2017, with directional differences in place of derivatives, which a black box does not give).
 """
 
 from __future__ import annotations
