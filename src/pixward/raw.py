@@ -105,8 +105,10 @@ def open_raw(path: str | Path) -> Iterator[Any]:
     decode.check_readable(path)
     try:
         with rawpy.RawPy() as raw:
-            with path.open("rb") as file:  # LibRaw itself trips over some file names
-                raw.open_buffer(file)
+            # From memory, since LibRaw itself trips over some file names. It reads on from these bytes later, and rawpy
+            # does not hold them: we must, or the process dies.
+            whole = _Held(path.read_bytes())
+            raw.open_buffer(whole)
             decode.check_size(path, raw.sizes.raw_width, raw.sizes.raw_height)
             raw.unpack()
             yield raw
@@ -125,6 +127,16 @@ def open_raw(path: str | Path) -> Iterator[Any]:
         raise PixwardError(f"{path} does not fit in memory") from error
     except OSError as error:
         raise PixwardError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+class _Held:
+    """A file object that hands out the same bytes that it keeps."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def read(self, size: int = -1) -> bytes:
+        return self.data
 
 
 def _rawpy(path: Path) -> Any:

@@ -28,8 +28,8 @@ from pixward.search.problem import Goal
 from pixward.search.problem import psnr as decibels
 from pixward.types import Editor
 
-PROXY = 320
-"""Longest side in pixels of the small copy of a raw file."""
+PROXY = 512
+"""Longest side in pixels of the small copy of a raw file, whose renders are then reduced to a preview's size."""
 FULL_SECONDS = 900.0
 """What a full-size render may take."""
 
@@ -104,7 +104,7 @@ def open_photo(photo: Path, program: RealProgram, editor: ExternalEditor, folder
     with open_raw(photo) as raw:
         longest = int(max(raw.sizes.width, raw.sizes.height))
     whole = Frame(photo, _key(photo), True, longest)
-    small = FrameEditor(editor, _small(whole, folder))
+    small = FrameEditor(editor, _small(whole, folder), longest=PREVIEW)
     return Opened(photo, program, small, small.picture(), whole, None)
 
 

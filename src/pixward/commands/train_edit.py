@@ -18,6 +18,7 @@ class Algorithm(StrEnum):
 
     pretrain = "pretrain"
     response = "response"
+    map = "map"
     td3 = "td3"
 
 
@@ -28,12 +29,19 @@ def command(
     algorithm: Annotated[
         Algorithm,
         typer.Option(
-            help="pretrain: the policy, supervised; response: what the sliders do; td3: reinforce the policy."
+            help="pretrain: the policy, supervised; response: what the sliders do; map: a real editor's sliders in "
+            "those of chain:photo; td3: reinforce the policy."
         ),
     ] = (Algorithm.pretrain),
     steps: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Updates; default: the algorithm's own.")
     ] = None,
+    renders: Annotated[
+        int, typer.Option(metavar="N", min=32, help="Of a real editor, for response and map: made once, kept in RUN.")
+    ] = 12_800,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="pretrain on what the response says, without a render of the editor.")
+    ] = False,
     minutes: Annotated[float | None, typer.Option(metavar="M", min=0, help="Stop and save after this long.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Fixes photos, tasks and noise.")] = 0,
     features: Annotated[
@@ -46,6 +54,7 @@ def command(
     """Train the networks that know an editor's sliders.
 
     Example:  pixward train edit --photos photos/ --out runs/mine --minutes 60
+    Example:  pixward train edit --photos photos/ --out runs/rt --editor rawtherapee --algorithm response
     """
     from pixward.commands.editors import load_editor
     from pixward.commands.training import EditTraining, train_edit
@@ -61,6 +70,8 @@ def command(
         device=device,
         resume=resume,
         features=tuple(name for name in features.split(",") if name),
+        renders=renders,
+        simulate=simulate,
     )
 
     watch = _as_json if as_json else _Told()

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pixward.data.pairs import draw_tiles, foreign_look, photo_files, random_actions, tile_bank
+from pixward.editors.external import ExternalEditor
 from pixward.envs.edit import EditEnv
 from pixward.errors import PixwardError
 from pixward.image import quantize
@@ -28,6 +29,7 @@ from pixward.policies.goal import (
 from pixward.policies.response import Response, ResponseSettings, describe_response, pixel_features
 from pixward.policies.weights import find_weights, save_weights
 from pixward.run import Run, seed_everything
+from pixward.train.calibrate import CalibrationSettings
 from pixward.train.pretrain import PretrainSettings, pretrain
 from pixward.train.response import ResponseTraining, live_pairs, train_response
 from pixward.train.td3 import TD3Settings, train
@@ -36,7 +38,7 @@ from pixward.types import Editor, State
 KNOWN_SHARE = 0.85
 """Share of the goals that the editor itself made; the rest is :func:`foreign_look`, which no setting quite reaches."""
 
-_Settings = TypeVar("_Settings", PretrainSettings, ResponseTraining, TD3Settings)
+Settings = TypeVar("Settings", PretrainSettings, ResponseTraining, CalibrationSettings, TD3Settings)
 Watch = Callable[[dict[str, float]], None]
 
 
@@ -49,13 +51,15 @@ class EditTraining:
         out: where the weights land, as ``policy.safetensors``, ``response.safetensors`` or ``reinforced.safetensors``;
             log and checkpoint lie in a folder of the algorithm's name inside, so that one editor's networks share it.
         editor: what is learnt.
-        algorithm: ``pretrain``, ``response`` or ``td3``.
+        algorithm: ``pretrain``, ``response``, ``map`` or ``td3``.
         steps: updates; None for the algorithm's own number.
         minutes: stop at the first checkpoint after so long; None for never. Not for td3, which counts steps alone.
         seed: fixes tiles, tasks and noise.
         device: where networks and renders live.
         resume: go on with the run in ``out``.
         features: what the policy looks at.
+        renders: how many renders of a real editor its response and its map are trained on.
+        simulate: pretrain on the editor's response (the run folder's own, else the shipped one) in its place.
     """
 
     photos: tuple[Path, ...]
@@ -68,6 +72,8 @@ class EditTraining:
     device: str = "cpu"
     resume: bool = False
     features: tuple[str, ...] = FEATURES
+    renders: int = 12_800
+    simulate: bool = False
 
 
 def train_edit(job: EditTraining, watch: Watch) -> Path:
@@ -82,6 +88,12 @@ def train_edit(job: EditTraining, watch: Watch) -> Path:
         bank = tile_bank(photo_files(job.photos), seed=job.seed)
     except (FileNotFoundError, OSError) as error:
         raise PixwardError(f"cannot read training photos: {error}") from None
+    if isinstance(job.editor, ExternalEditor) and job.algorithm in ("response", "map"):
+        from pixward.commands.real_training import train_real
+
+        return train_real(job, watch)
+    if job.algorithm == "map":
+        raise PixwardError("a map leads from a real editor's sliders to chain:photo's: name one with --editor")
     trainers = {"pretrain": _pretrain, "response": _response, "td3": _td3}
     with Run(job.out / job.algorithm, resume=job.resume) as run:
         return trainers[job.algorithm](job, bank, run, watch)
@@ -132,10 +144,24 @@ def _td3_start(job: EditTraining) -> GoalPolicy:
 
 def _pretrain(job: EditTraining, bank: Tensor, run: Run, watch: Watch) -> Path:
     policy = GoalPolicy(GoalSettings(len(job.editor.space), features=job.features)).to(job.device)
-    settings = _with_steps(PretrainSettings(), job.steps)
+    settings = with_steps(PretrainSettings(), job.steps)
+    if job.simulate:
+        job = dataclasses.replace(job, editor=_simulated(job))
     lines = pretrain(EditEnv(job.editor), job.editor, policy, _tasks(job, bank), settings, run)
-    _follow_lines(lines, job, watch)
-    return _keep(job.out / "policy.safetensors", policy, "policy", describe_policy(policy))
+    follow_lines(lines, job, watch)
+    return keep(job.out / "policy.safetensors", policy, "policy", describe_policy(policy))
+
+
+def _simulated(job: EditTraining) -> Editor:
+    """What the editor's response says of the editor, as an editor."""
+    from pixward.match import load_networks
+    from pixward.policies.response import SimulatedEditor
+
+    own = job.out if (job.out / "response.safetensors").is_file() else None
+    response = load_networks(job.editor, own)[1]
+    if response is None:
+        raise PixwardError(f"no response of {job.editor.name}: train one first, with --algorithm response")
+    return SimulatedEditor(job.editor.name, job.editor.space, response.to(torch.device(job.device)))
 
 
 def _response(job: EditTraining, bank: Tensor, run: Run, watch: Watch) -> Path:
@@ -145,10 +171,10 @@ def _response(job: EditTraining, bank: Tensor, run: Run, watch: Watch) -> Path:
     def draw(count: int) -> tuple[Tensor, Tensor]:
         return draw_tiles(bank, count).to(job.device), random_actions(count, sliders).to(job.device)
 
-    settings = _with_steps(ResponseTraining(), job.steps)
+    settings = with_steps(ResponseTraining(), job.steps)
     lines = train_response(response, live_pairs(job.editor, pixel_features, draw, settings), settings, run)
-    _follow_lines(lines, job, watch)
-    return _keep(job.out / "response.safetensors", response, "response", describe_response(response))
+    follow_lines(lines, job, watch)
+    return keep(job.out / "response.safetensors", response, "response", describe_response(response))
 
 
 def _td3(job: EditTraining, bank: Tensor, run: Run, watch: Watch) -> Path:
@@ -177,7 +203,7 @@ def _td3(job: EditTraining, bank: Tensor, run: Run, watch: Watch) -> Path:
         checkpoint_every=500,
         eval_every=250,
     )
-    settings = _with_steps(settings, job.steps)
+    settings = with_steps(settings, job.steps)
     make = _tasks(job, bank)
 
     def batches(episode: int) -> State:
@@ -193,7 +219,7 @@ def _td3(job: EditTraining, bank: Tensor, run: Run, watch: Watch) -> Path:
     watch({"step": 0, **evaluate(actor)})
     train(env, actor, (critics[0], critics[1]), batches, settings, run, evaluate)
     watch({"step": settings.steps, **evaluate(actor)})
-    return _keep(job.out / "reinforced.safetensors", actor, "policy", describe_policy(actor))
+    return keep(job.out / "reinforced.safetensors", actor, "policy", describe_policy(actor))
 
 
 @torch.no_grad()
@@ -224,7 +250,8 @@ def _tasks(job: EditTraining, bank: Tensor) -> Callable[[int], State]:
     return tasks
 
 
-def _follow_lines(lines: Iterator[dict[str, float]], job: EditTraining, watch: Watch) -> None:
+def follow_lines(lines: Iterator[dict[str, float]], job: EditTraining, watch: Watch) -> None:
+    """Train to the end, or until the job's minutes are over."""
     started = time.monotonic()
     for line in lines:
         watch(line)
@@ -232,10 +259,12 @@ def _follow_lines(lines: Iterator[dict[str, float]], job: EditTraining, watch: W
             return
 
 
-def _with_steps(settings: _Settings, steps: int | None) -> _Settings:
+def with_steps(settings: Settings, steps: int | None) -> Settings:
+    """``settings`` with the job's own number of steps, if it has one."""
     return settings if steps is None else dataclasses.replace(settings, steps=steps)
 
 
-def _keep(path: Path, network: torch.nn.Module, kind: str, settings: dict[str, object]) -> Path:
+def keep(path: Path, network: torch.nn.Module, kind: str, settings: dict[str, object]) -> Path:
+    """Write a trained network; returns ``path``."""
     save_weights(path, network.state_dict(), kind, settings)
     return path

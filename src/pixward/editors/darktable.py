@@ -148,6 +148,14 @@ class Darktable:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def final_default(self, photo: Path, out: Path, *, bits: int = 8, seconds: float = 600.0) -> None:
+        """Render ``photo`` as darktable does by default: a raw file scene-referred, with its own tone curve.
+
+        Raises:
+            PixwardError: as of :meth:`final`.
+        """
+        self.final(photo, None, out, bits=bits, seconds=seconds)
+
     def _asked_for(self, text: str) -> Slider:
         found = re.fullmatch(r"(\w+)\.([\w.\[\]]+)(?:=([-+.\de]+):([-+.\de]+))?", text)
         if not found:

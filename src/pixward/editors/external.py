@@ -18,6 +18,7 @@ from torch import Tensor
 from pixward.editors.pool import Counts, Frame, Job, Pool, Worker
 from pixward.editors.processes import scratch
 from pixward.errors import PixwardError
+from pixward.image import resize_to
 from pixward.params import ParamSpace
 
 _FRAMES = 256
@@ -134,16 +135,22 @@ class FrameEditor:
 
     differentiable = False
 
-    def __init__(self, editor: ExternalEditor, frame: Frame) -> None:
-        self.editor, self.frame = editor, frame
+    def __init__(self, editor: ExternalEditor, frame: Frame, *, longest: int | None = None) -> None:
+        """``longest``: renders are reduced to this many pixels on the longest side; None leaves them as they are.
+
+        A small raw file is coarse where colours are interpolated: half its size shows what the full file's would.
+        """
+        self.editor, self.frame, self.longest = editor, frame, longest
         self.name, self.space = editor.name, editor.space
 
     def __call__(self, images: Tensor, params: Tensor) -> Tensor:
         """Render the file with ``params`` ``(B, d)`` or ``(1, d)``, at the size of ``images`` ``(B, 3, H, W)``."""
         check_params(self.name, self.space, params, images.shape[0])
         rows = params.expand(images.shape[0], -1)
-        jobs = [self.job(self.space.to_dict(row)) for row in rows]
-        return stack(self.name, self.editor.pool.render(jobs), images)
+        pictures = self.editor.pool.render([self.job(self.space.to_dict(row)) for row in rows])
+        return torch.cat([self._reduced(picture, (images.shape[2], images.shape[3])) for picture in pictures]).to(
+            images
+        )
 
     def job(self, setting: Mapping[str, float]) -> Job:
         """The render of the file with ``setting``."""
@@ -152,7 +159,20 @@ class FrameEditor:
     def picture(self, setting: Mapping[str, float] | None = None) -> Tensor:
         """The render ``(1, 3, H, W)`` with ``setting``, of the editor's defaults if None, at the size it has."""
         values = self.space.to_dict(self.space.defaults()[0]) if setting is None else setting
-        return as_tensor(self.editor.pool.render([self.job(values)])[0])[None]
+        picture = self.editor.pool.render([self.job(values)])[0]
+        height, width = picture.shape[:2]
+        scale = min(1.0, (self.longest or height + width) / max(height, width))
+        return self._reduced(picture, (max(1, round(height * scale)), max(1, round(width * scale))))
+
+    def _reduced(self, picture: np.ndarray, size: tuple[int, int]) -> Tensor:
+        """``(1, 3, h, w)``; PixwardError where the picture has another shape than the others had."""
+        height, width = picture.shape[:2]
+        if abs(height * size[1] - width * size[0]) > max(height, width):
+            raise PixwardError(
+                f"{self.name} returned a picture of {width} x {height} pixels, of another shape than before: "
+                "sliders that crop or turn cannot be searched"
+            )
+        return resize_to(as_tensor(picture)[None], size)
 
 
 def check_params(name: str, space: ParamSpace, params: Tensor, batch: int) -> None:

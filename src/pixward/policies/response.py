@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixward.params import ParamSpace
 from pixward.policies.nets import detail, mlp
 from pixward.policies.weights import load_weights
 
@@ -112,6 +113,21 @@ def _value_and_slopes(layers: nn.Sequential, row: Tensor) -> tuple[Tensor, Tenso
             slopes = slopes * (gate * (1 + row * (1 - gate)))
             row = row * gate
     return row, slopes
+
+
+class SimulatedEditor:
+    """A response as an editor: quick, differentiable, and only as true as the response."""
+
+    differentiable = True
+
+    def __init__(self, name: str, space: ParamSpace, response: Responding) -> None:
+        self.name, self.space, self.response = name, space, response
+
+    def __call__(self, images: Tensor, params: Tensor) -> Tensor:
+        """``images`` ``(B, 3, H, W)``, ``params`` ``(B, d)`` in slider units, to ``(B, 3, H, W)`` in [0, 1]."""
+        pixels = pixel_features(images).flatten(2).transpose(1, 2)
+        action = self.space.normalize(params.expand(len(images), -1))
+        return self.response(pixels, action).transpose(1, 2).reshape(images.shape).clamp(0, 1)
 
 
 def pixel_features(image: Tensor) -> Tensor:
