@@ -21,7 +21,7 @@ from pixward.image import resize_to
 
 __all__ = ["Alignment", "align"]
 
-SAME_SCENE = 0.45
+SAME_SCENE = 0.35
 """Correlation of the normalised pictures below which they do not show the same scene."""
 _SIDES = (64, 128, 256, 384)
 """Longest sides of the copies on which the place is found; beyond the last more pixels add nothing."""
@@ -32,7 +32,7 @@ _FLOOR = 0.015
 """Contrast (standard deviation, sRGB in [0, 1]) that counts as noise."""
 # How far from 0 log aspect and k1 are likely to be, and how many pixels of evidence that belief is worth.
 _LIKELY = {3: 0.003, 4: 0.03}
-_BELIEF = 100.0
+_BELIEF = 20.0
 _LEAST = 0.25
 """Share of the frame that always counts."""
 

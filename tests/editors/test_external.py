@@ -208,17 +208,17 @@ def test_no_process_is_left(tmp_path: Path, number: signal.Signals, count: int) 
         stdout=subprocess.DEVNULL,
     )
     try:
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while len(calls(tmp_path)) < min(2, count) and time.monotonic() < end:
             time.sleep(0.05)
         pids = calls(tmp_path)
         assert pids and all(map(alive, pids))
         os.kill(us.pid, number)
-        assert us.wait(15) == (130 if number == signal.SIGINT else -number)  # soon, not when the time limit comes
+        assert us.wait(120) == (130 if number == signal.SIGINT else -number)  # soon, not when the time limit comes
     finally:
         us.kill()
         us.wait()
-    end = time.monotonic() + 5
+    end = time.monotonic() + 20
     while any(map(alive, calls(tmp_path))) and time.monotonic() < end:
         time.sleep(0.05)
     assert not any(map(alive, calls(tmp_path)))

@@ -6,6 +6,7 @@ are kept. The bank grows a file at a time, so that a stopped gathering goes on w
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -124,7 +125,7 @@ class RenderBank:
             raise PixwardError(f"{folder} holds no renders: gather some first")
         try:
             files = [dict(np.load(path)) for path in paths]
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise PixwardError(f"a file of renders in {folder} is damaged: delete it and gather again") from error
         self.pixels = torch.from_numpy(np.stack([file["pixels"] for file in files]))
         self.first, self.second, self.before, self.after = (

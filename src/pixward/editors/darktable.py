@@ -6,13 +6,13 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
-from pixward.editors.darktable_modules import Installation, Module, decode, describe, encode, installation
+from pixward import decode as picture_files
+from pixward.editors.darktable_modules import Installation, Module, decode, describe, encode, environment, installation
 from pixward.editors.darktable_sliders import PICTURE, RAW, RAW_ALWAYS, Slider, from_modules, to_modules
-from pixward.editors.darktable_worker import DarktableWorker, options
+from pixward.editors.darktable_worker import DarktableWorker, last_words, options, plain_suffix
 from pixward.editors.darktable_xmp import Step, read_xmp, write_xmp
 from pixward.editors.pool import Frame
 from pixward.editors.processes import TimedOut, run, scratch
@@ -22,6 +22,9 @@ from pixward.params import ParamSpace, ParamSpec
 
 _WIDEST = 1000.0
 """A field that takes more than this has no range of its own that would be worth a search."""
+_NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)"
+_ENDINGS = {"jpeg": ".jpg", "png": ".png", "tiff": ".tif"}
+"""How darktable ends the names of its files, whatever it is asked for."""
 _FORMATS = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".tif": "tiff", ".tiff": "tiff"}
 
 
@@ -47,7 +50,9 @@ class Darktable:
         """
         self.raw = raw
         self.name = "darktable:raw" if raw else "darktable"
-        self._sliders = (RAW if raw else PICTURE) + tuple(self._asked_for(text) for text in extra)
+        self._sliders: tuple[Slider, ...] = RAW if raw else PICTURE
+        for text in extra:
+            self._sliders += (self._asked_for(text),)
         self.space = ParamSpace([slider.spec for slider in self._sliders])
 
     @property
@@ -67,14 +72,14 @@ class Darktable:
 
     def sidecar(self, setting: Mapping[str, float], frame: Frame) -> str:
         """The XMP text for a frame; fields that are radii in pixels shrink with it."""
-        values = to_modules(setting, self._sliders, RAW_ALWAYS if self.raw else ())
+        whole = {**{spec.name: spec.default for spec in self.space}, **setting}
+        values = to_modules(whole, self._sliders, RAW_ALWAYS if self.raw else ())
         if not values:  # An empty history would mean "never opened".
             values = {"exposure": {}}
         steps = []
         for name, fields in values.items():
             module = self.modules[name]
-            scaled = {field: _scaled(field, value, frame.scale) for field, value in fields.items()}
-            steps.append(Step(name, module.version, encode(module.pack(scaled))))
+            steps.append(Step(name, module.version, encode(module.pack(_scaled(module, fields, frame.scale)))))
         return write_xmp(steps, raw=self.raw)
 
     def read_sidecar(self, text: str) -> dict[str, float]:
@@ -92,7 +97,8 @@ class Darktable:
                         f"the sidecar holds version {step.version} of the module {module.name} and this darktable has "
                         f"version {module.version}: open the photo in darktable once, which brings it up to date"
                     )
-                on[step.module] = module.unpack(decode(step.params))
+                # The first instance: others were added to it by hand, mostly for a part of the picture.
+                on.setdefault(step.module, module.unpack(decode(step.params)))
         return from_modules(on, self._sliders)
 
     def start(self, *, raw: bool) -> DarktableWorker:
@@ -100,10 +106,13 @@ class Darktable:
         return DarktableWorker(self.where)
 
     def sidecar_path(self, photo: Path, *, force: bool) -> Path:
-        """``photo.jpg.xmp``; if there is one, a new duplicate ``photo_01.jpg.xmp``, unless ``force``."""
+        """``photo.jpg.xmp``; if there is one, a new duplicate ``photo_01.jpg.xmp``, unless ``force``.
+
+        Never the sidecar of another photo, that is called ``photo_01.jpg`` itself.
+        """
         path = photo.with_name(f"{photo.name}{self.suffix}")
         number = 0
-        while not force and os.path.lexists(path):
+        while not force and (os.path.lexists(path) or (number and os.path.lexists(path.with_suffix("")))):
             number += 1
             path = photo.with_name(f"{photo.stem}_{number:02d}{photo.suffix}{self.suffix}")
         return path
@@ -119,13 +128,15 @@ class Darktable:
             seconds: how long it may take.
 
         Raises:
-            PixwardError: darktable failed, hung, or wrote nothing.
+            PixwardError: darktable failed, hung, or wrote no picture; ``out`` or ``bits`` is none that it writes.
         """
-        kind = _FORMATS[out.suffix.lower()]
+        kind = _FORMATS.get(out.suffix.lower())
+        if kind is None or bits not in (8, 16):
+            raise PixwardError(f"darktable does not write {bits} bits to {out.name}: use .jpg, .png or .tiff, 8 or 16")
         folder = scratch()
         try:
             # Under a plain name: darktable expands $(...) in names, and reads sidecars that lie beside the photo.
-            source, result = folder / f"photo{photo.suffix.lower()}", folder / f"result{out.suffix.lower()}"
+            source, result = folder / f"photo{plain_suffix(photo)}", folder / f"result{_ENDINGS[kind]}"
             shutil.copyfile(photo, source)
             command = [str(self.where.command), str(source)]
             if sidecar is not None:
@@ -137,11 +148,13 @@ class Darktable:
                 f"plugins/imageio/format/{kind}/" + (f"bpp={bits}" if kind != "jpeg" else "quality=95"),
             ]
             try:
-                said = run(command, seconds=seconds, environment={"OMP_WAIT_POLICY": "passive"})
+                said = run(command, seconds=seconds, environment=environment(folder))
             except TimedOut as error:
                 raise PixwardError(f"darktable did not finish {photo} in {seconds:g} s; it was ended") from error
             if said.status or not result.is_file() or not result.stat().st_size:
-                raise PixwardError(f"darktable did not render {photo}: {_reason(said.output)}")
+                reason = last_words(said.output) or "it said nothing; is the file a photo that darktable opens?"
+                raise PixwardError(f"darktable did not render {photo}: {reason}")
+            _check(result, photo)
             save_atomic(out, lambda place: _move(result, place), force=True)
         except OSError as error:
             raise PixwardError(f"cannot render {photo}: {(error.strerror or str(error)).lower()}") from error
@@ -157,16 +170,20 @@ class Darktable:
         self.final(photo, None, out, bits=bits, seconds=seconds)
 
     def _asked_for(self, text: str) -> Slider:
-        found = re.fullmatch(r"(\w+)\.([\w.\[\]]+)(?:=([-+.\de]+):([-+.\de]+))?", text)
+        found = re.fullmatch(rf"(\w+)\.([\w.\[\]]+)(?:={_NUMBER}:{_NUMBER})?", text)
         if not found:
             raise PixwardError(f"--slider {text}: write module.field or module.field=LOW:HIGH, as sharpen.amount=0:1")
         module = describe(self.where, (found[1],))[found[1]]
         field = module.field(found[2])
+        if field.kind in ("enum", "bool"):
+            raise PixwardError(f"--slider {text}: that is a choice, not a number that a slider could move")
+        for slider in self._sliders:
+            if slider.module == module.name and list(slider.fields) == [field.name]:
+                raise PixwardError(f"--slider {text}: the slider {slider.spec.name} moves that already")
         low, high = field.low, field.high
         if found[3]:
-            with suppress(ValueError):
-                low, high = max(low, float(found[3])), min(high, float(found[4]))
-        if field.kind in ("enum", "bool") or not low < high or high - low > _WIDEST:
+            low, high = max(low, float(found[3])), min(high, float(found[4]))
+        if not low < high or high - low > _WIDEST:
             raise PixwardError(
                 f"--slider {text}: give a range within {field.low:g} to {field.high:g}, as in {found[1]}.{found[2]}=0:1"
             )
@@ -176,14 +193,22 @@ class Darktable:
         return Slider(spec, found[1], {found[2]: 1.0})
 
 
-def _scaled(field: str, value: float | str, scale: float) -> float | str:
-    return value if isinstance(value, str) or "radius" not in field else value * scale
+def _scaled(module: Module, fields: Mapping[str, float | str], scale: float) -> Mapping[str, float | str]:
+    """``fields``, and what else the module has in pixels, for a picture that is reduced by ``scale``."""
+    if scale == 1:
+        return fields
+    scaled = dict(fields)
+    for field in module.fields.values():
+        if "radius" in field.name:
+            scaled[field.name] = max(float(fields.get(field.name, field.default)) * scale, field.low)
+    return scaled
 
 
-def _reason(output: str) -> str:
-    """What darktable says about a failure, without its remarks about its surroundings."""
-    lines = [line.strip() for line in output.splitlines() if line.strip() and "running darktable as root" not in line]
-    return lines[-1][:200] if lines else "it said nothing; is the file a photo that darktable opens?"
+def _check(result: Path, photo: Path) -> None:
+    try:
+        picture_files.decode(result)
+    except PixwardError as error:
+        raise PixwardError(f"darktable wrote no picture from {photo}; try the photo in darktable itself") from error
 
 
 def _move(source: Path, place: Path) -> None:

@@ -10,21 +10,23 @@ import base64
 import binascii
 import json
 import re
+import shutil
 import struct
 import sys
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from pixward.editors.processes import TimedOut, find_program, run
+from pixward.editors.processes import Finished, TimedOut, find_program, run, scratch
 from pixward.errors import PixwardError
 
 COMMAND = "darktable-cli"
 INSTALL = "on Debian and Ubuntu: sudo apt install --no-install-recommends darktable; else see darktable.org/install"
 OLDEST = (4, 2)
 """Sigmoid came with 4.2."""
+_VERSION_SECONDS = 30.0
 _PROBE = Path(__file__).with_name("darktable_probe.py")
 _FORMATS = {
     "float": "<f",
@@ -110,7 +112,10 @@ class Module:
 
 def _put(packed: bytearray, field: Field, value: float | str) -> None:
     if isinstance(value, str):
-        value = (field.values or {})[value]
+        known = field.values or {}
+        if value not in known:
+            raise PixwardError(f"darktable's field {field.name} does not know {value!r}; it has {', '.join(known)}")
+        value = known[value]
     form = _FORMATS[field.kind]
     struct.pack_into(form, packed, field.offset, value if form == "<f" else round(value))
 
@@ -143,7 +148,18 @@ class Installation:
     library: Path
 
 
-@lru_cache(maxsize=4)
+def environment(folder: Path) -> dict[str, str]:
+    """Variables that keep darktable to ``folder``: it makes its folders in the user's home even when asked its version.
+
+    Threads that spin while they wait cost four times the render itself on a busy machine.
+    """
+    return {
+        "XDG_CONFIG_HOME": str(folder / "config"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "OMP_WAIT_POLICY": "passive",
+    }
+
+
 def installation() -> Installation:
     """The darktable on the PATH.
 
@@ -153,16 +169,32 @@ def installation() -> Installation:
     command = find_program(COMMAND)
     if command is None:
         raise PixwardError(f"{COMMAND} is not installed; {INSTALL}")
+    return _installed(command.absolute(), command.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _installed(command: Path, changed: int) -> Installation:
+    """What is installed as ``command``; ``changed``, the time of its last change, makes an update count."""
     try:
-        said = run([str(command), "--version"], seconds=30)
+        said = _ask([str(command), "--version"], seconds=_VERSION_SECONDS)
     except TimedOut as error:
-        raise PixwardError(f"{command} --version gave no answer in 30 s; reinstall darktable") from error
-    found = re.search(r"(\d+)\.(\d+)(?:\.\d+)?", said.output)
+        raise PixwardError(f"{command} --version gave no answer; try it by hand, or reinstall darktable") from error
+    # After the name: what libraries have to say before it holds numbers too.
+    found = re.search(r"darktable(?:-cli)?\s+v?((\d+)\.(\d+)(?:\.\d+)?)", said.output)
     if not found:
         raise PixwardError(f"{command} does not say its version ({said.last_line or 'nothing'}); reinstall darktable")
-    if (int(found[1]), int(found[2])) < OLDEST:
-        raise PixwardError(f"darktable {found[0]} is too old, it must be 4.2 or newer; {INSTALL}")
-    return Installation(command, found[0], _library(command))
+    if (int(found[2]), int(found[3])) < OLDEST:
+        raise PixwardError(f"darktable {found[1]} is too old, it must be 4.2 or newer; {INSTALL}")
+    return Installation(command, found[1], _library(command))
+
+
+def _ask(command: Sequence[str], *, seconds: float) -> Finished:
+    """Run a command that is over soon, with a home of its own."""
+    folder = scratch()
+    try:
+        return run(command, seconds=seconds, environment=environment(folder))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _library(command: Path) -> Path:
@@ -185,8 +217,9 @@ def describe(where: Installation, names: tuple[str, ...]) -> Mapping[str, Module
         if not (where.library / "plugins" / f"lib{name}.so").is_file():
             raise PixwardError(f"darktable {where.version} has no module {name!r}")
     try:
-        said = run([sys.executable, "-I", "-S", str(_PROBE), str(where.library), *names], seconds=60)
-        found = json.loads(said.output)
+        said = _ask([sys.executable, "-I", "-S", str(_PROBE), str(where.library), *names], seconds=60)
+        # Libraries that are loaded may have said something before.
+        found = json.loads(next((line for line in said.output.splitlines() if line.startswith("{")), ""))
     except (TimedOut, ValueError) as error:
         raise PixwardError(f"the modules of darktable {where.version} cannot be read: {', '.join(names)}") from error
     missing = [name for name in names if name not in found]

@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.optimize import least_squares
 
+from pixward.errors import PixwardError
 from pixward.params import ParamSpec
 
 Values = dict[str, dict[str, float | str]]
@@ -135,7 +136,11 @@ def to_modules(setting: Mapping[str, float], sliders: tuple[Slider, ...], always
 
 
 def from_modules(on: Mapping[str, Mapping[str, float]], sliders: tuple[Slider, ...]) -> dict[str, float]:
-    """The setting nearest to what the modules say, least squares where several fields share a slider."""
+    """The setting nearest to what the modules say, least squares where several fields share a slider.
+
+    Raises:
+        PixwardError: a value that is no number, or a white point that is no colour.
+    """
     setting = {slider.spec.name: slider.spec.default for slider in sliders}
     for module in {slider.module for slider in sliders if slider.fields}:
         if module not in on:
@@ -143,7 +148,10 @@ def from_modules(on: Mapping[str, Mapping[str, float]], sliders: tuple[Slider, .
         shared = [slider for slider in sliders if slider.module == module and slider.fields]
         names = sorted({name for slider in shared for name in slider.fields})
         matrix = np.array([[slider.fields.get(name, 0.0) for slider in shared] for name in names])
-        found = np.linalg.lstsq(matrix, np.array([on[module][name] for name in names]), rcond=None)[0]
+        values = np.array([on[module][name] for name in names])
+        if not np.isfinite(values).all():
+            raise PixwardError(f"the sidecar's module {module} holds a value that is no number")
+        found = np.linalg.lstsq(matrix, values, rcond=None)[0]
         setting.update((slider.spec.name, float(value)) for slider, value in zip(shared, found, strict=True))
     if "channelmixerrgb" in on and TINT in setting:
         setting[TEMPERATURE], setting[TINT] = _temperature(on["channelmixerrgb"]["x"], on["channelmixerrgb"]["y"])
@@ -168,6 +176,9 @@ def white_point(kelvin: float, tint: float) -> tuple[float, float]:
 
 
 def _temperature(x: float, y: float) -> tuple[float, float]:
+    if not (0 < x < 1 and 0 < y < 1):
+        raise PixwardError(f"the sidecar's module channelmixerrgb holds the white point {x:g}, {y:g}: no colour")
+
     def miss(guess: np.ndarray) -> np.ndarray:
         return 1e3 * (_uv(*white_point(float(np.exp(guess[0])), float(guess[1]))) - _uv(x, y))
 

@@ -8,8 +8,11 @@ configuration are its own, in a scratch folder: the user's are never opened.
 from __future__ import annotations
 
 import os
+import re
 import select
 import shutil
+import subprocess
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -17,14 +20,14 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from pixward.editors.darktable_modules import Installation
+from pixward.editors.darktable_modules import Installation, environment
 from pixward.editors.pool import Job, WorkerLost
 from pixward.editors.processes import scratch, start, stop
+from pixward.errors import PixwardError
 
 _LUA = Path(__file__).with_name("darktable.lua")
 _START = 60.0
-ENVIRONMENT = {"OMP_WAIT_POLICY": "passive", "OMP_NUM_THREADS": "1", "GDK_BACKEND": "x11"}
-"""Threads that spin while they wait cost four times the render itself on a busy machine."""
+_GRACE = 10.0
 
 
 def options(folder: Path) -> list[str]:
@@ -42,34 +45,60 @@ class DarktableWorker:
     def __init__(self, where: Installation) -> None:
         """Raises:
         WorkerLost: it did not start within a minute.
+        PixwardError: it cannot be started, or its folder cannot be written.
         """
         self._folder = scratch()
         self._jobs = 0
         self._said = b""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._requests = self._replies = -1
+        self._busy = threading.Lock()
+        self._closed = False
+        try:
+            self._begin(where)
+            if self._reply(time.monotonic() + _START) != "ready":
+                raise WorkerLost("did not start")
+        except OSError as error:
+            self.close()
+            raise self._trouble(error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, where: Installation) -> None:
         hold = self._folder / "hold.tif"
         tifffile.imwrite(hold, np.zeros((16, 16, 3), np.uint8), photometric="rgb")
         for name in ("requests", "replies", "hold.xmp"):
             os.mkfifo(self._folder / name)
         command = [str(where.command), str(hold), str(self._folder / "hold.xmp"), str(self._folder / "never.png")]
         command += ["--apply-custom-presets", "0", "--core", *options(self._folder)]
-        command += ["--luacmd", f'dofile("{_LUA}")']
+        command += ["--luacmd", 'dofile(os.getenv("PIXWARD_DARKTABLE_LUA"))']
+        variables = {"PIXWARD_DARKTABLE": str(self._folder), "PIXWARD_DARKTABLE_LUA": str(_LUA)}
+        variables |= {**environment(self._folder), "OMP_NUM_THREADS": "1", "GDK_BACKEND": "x11"}
         with (self._folder / "log").open("wb") as log:
-            environment = {**ENVIRONMENT, "PIXWARD_DARKTABLE": str(self._folder)}
-            self._process = start(command, output=log.fileno(), environment=environment)
+            self._process = start(command, output=log.fileno(), environment=variables)
         # Opened for both directions, a pipe does not wait for its other end, which may never come.
         self._requests = os.open(self._folder / "requests", os.O_RDWR)
         self._replies = os.open(self._folder / "replies", os.O_RDWR)
-        try:
-            if self._reply(time.monotonic() + _START) != "ready":
-                raise WorkerLost("did not start")
-        except BaseException:
-            self.close()
-            raise
 
     def render(self, job: Job, seconds: float) -> np.ndarray:
-        """The picture, ``(H, W, 3)`` uint16; see :class:`pixward.editors.pool.Worker`."""
+        """The picture, ``(H, W, 3)`` uint16; see :class:`pixward.editors.pool.Worker`.
+
+        Raises:
+            WorkerLost: it did not come within ``seconds``, or not at all.
+            PixwardError: the worker's folder cannot be written.
+        """
+        with self._busy:
+            if self._closed:
+                raise WorkerLost("was closed")
+            try:
+                return self._one(job, seconds)
+            except OSError as error:
+                raise (WorkerLost("was closed") if self._closed else self._trouble(error)) from error
+
+    def _one(self, job: Job, seconds: float) -> np.ndarray:
         self._jobs += 1
-        source = self._folder / f"{self._jobs}{job.frame.path.suffix.lower()}"
+        source = self._folder / f"{self._jobs}{plain_suffix(job.frame.path)}"
         sidecar, result = Path(f"{source}.xmp"), self._folder / f"{self._jobs}-done.tif"
         try:
             _link(job.frame.path, source)
@@ -84,32 +113,58 @@ class DarktableWorker:
                 path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """End the process and remove its folder."""
-        stop(self._process)
-        for pipe in (self._requests, self._replies):
+        """End the process and remove its folder; a render that another thread waits for is lost."""
+        self._closed = True
+        if self._process is not None:
+            stop(self._process)
+        # Not under a render's feet: it hears of the end in a moment, and a number that is closed is soon another file.
+        free = self._busy.acquire(timeout=_GRACE)
+        pipes, self._requests, self._replies = (self._requests, self._replies), -1, -1
+        for pipe in pipes:
             with suppress(OSError):
                 os.close(pipe)
-        self._requests = self._replies = -1
         shutil.rmtree(self._folder, ignore_errors=True)
+        if free:
+            self._busy.release()
 
     def _reply(self, until: float) -> str:
         """The next line that the server says."""
+        assert self._process is not None
+        watch = select.poll()  # select() itself ends at file number 1024.
+        watch.register(self._replies, select.POLLIN)
         while b"\n" not in self._said:
+            if self._closed:
+                raise WorkerLost("was closed")
             if self._process.poll() is not None:
                 raise WorkerLost(f"ended with status {self._process.returncode}{self._last_words()}")
             if time.monotonic() > until:
                 raise WorkerLost("hung and was ended")
             # In short turns: this pipe is ours at both ends, so that it never tells of the process's death.
-            if select.select([self._replies], [], [], 0.2)[0]:
+            if watch.poll(200):
                 self._said += os.read(self._replies, 65536)
         line, _, self._said = self._said.partition(b"\n")
         return line.decode(errors="replace")
 
     def _last_words(self) -> str:
         with suppress(OSError):
-            lines = (self._folder / "log").read_text(errors="replace").strip().splitlines()
-            return f" ({lines[-1][:200]})" if lines else ""
+            words = last_words((self._folder / "log").read_text(errors="replace"))
+            return f" ({words})" if words else ""
         return ""
+
+    def _trouble(self, error: OSError) -> PixwardError:
+        return PixwardError(f"cannot write {self._folder}: {error.strerror or error}; free some space there")
+
+
+def last_words(output: str) -> str:
+    """The last thing that darktable said, without its remarks about its surroundings; "" if there is none."""
+    lines = [line.strip() for line in output.splitlines() if line.strip() and "running darktable as root" not in line]
+    return lines[-1][:200] if lines else ""
+
+
+def plain_suffix(path: Path) -> str:
+    """The suffix, by which darktable tells what it opens, if there is nothing strange in it; else ""."""
+    suffix = path.suffix.lower()
+    return suffix if re.fullmatch(r"\.[a-z0-9]{1,5}", suffix) else ""
 
 
 def _link(path: Path, place: Path) -> None:

@@ -153,12 +153,7 @@ def space(extra: Sequence[str]) -> ParamSpace:
     if len(set(extra)) != len(extra):
         raise PixwardError("a further slider of RawTherapee is given twice")
     specs = [_OTHER[name] if name in _OTHER else _TONE[name].spec(name) for name in _ORDER]
-    return ParamSpace([*specs, *(EXTRA[name].spec(slider_name(name)) for name in extra)])
-
-
-def slider_name(extra: str) -> str:
-    """``Shadows & Highlights.Shadows`` as ``shadows_highlights_shadows``."""
-    return "_".join("".join(c if c.isalnum() else " " for c in extra).lower().split())
+    return ParamSpace([*specs, *(EXTRA[name].spec(name) for name in extra)])
 
 
 def sections(setting: Mapping[str, float], base: Base) -> dict[str, dict[str, Value]]:
@@ -211,7 +206,7 @@ def values(found: Sections, base: Base | None) -> dict[str, float]:
 
 
 def _keys() -> dict[str, Key]:
-    return _TONE | {slider_name(name): key for name, key in EXTRA.items()}
+    return _TONE | EXTRA
 
 
 def _white_balance(temperature: float, tint: float, base: Base) -> dict[str, dict[str, Value]]:
