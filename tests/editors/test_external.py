@@ -178,7 +178,7 @@ def test_an_editor_on_a_file_of_its_own(tmp_path: Path) -> None:
         assert inner.counts.renders == 3 and inner.counts.repeated == 1
         with pytest.raises(ValueError, match=r"params must be \(2, 2\)"):
             editor(torch.rand(2, 3, 4, 6), torch.ones(2, 1))
-        with pytest.raises(PixwardError, match="6 x 4 pixels for one of 4 x 4"):
+        with pytest.raises(PixwardError, match="6 x 4 pixels, of another shape"):
             editor(torch.rand(1, 3, 4, 4), torch.ones(1, 2))
 
 
