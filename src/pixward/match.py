@@ -215,7 +215,9 @@ def load_networks(editor: Editor, folder: Path | None = None) -> tuple[Deciding 
     """The policy and the response for ``editor``: those in a run ``folder`` of ``pixward train edit``, or the shipped.
 
     An editor without a policy or response of its own, but with a calibrated map to ``chain:photo``, gets the chain's
-    through the map. Networks of an editor that was given further sliders leave those alone.
+    through the map. Raw files (``NAME:raw``) get the networks of pictures where there are no others: the editor's
+    sliders do to its own render of a raw file much what they do to a picture. Further sliders, which come last, are
+    left alone by networks that do not know them.
 
     Raises:
         PixwardError: the folder holds neither, or networks for another number of sliders.
@@ -227,7 +229,9 @@ def load_networks(editor: Editor, folder: Path | None = None) -> tuple[Deciding 
     from pixward.policies.weights import find_weights
 
     def where(kind: str) -> str:
-        return editor.name if folder is None else str(folder / f"{kind}.safetensors")
+        if folder is not None:
+            return str(folder / f"{kind}.safetensors")
+        return editor.name if find_weights(editor.name, kind) else editor.name.removesuffix(":raw")
 
     try:
         found = {kind: find_weights(where(kind), kind) for kind in ("policy", "response", "map")}
@@ -241,17 +245,20 @@ def load_networks(editor: Editor, folder: Path | None = None) -> tuple[Deciding 
         raise PixwardError(str(error)) from None
     if folder is not None and policy is None and response is None:
         raise PixwardError(f"{folder} holds no policy.safetensors or response.safetensors: name a run folder")
-    extra = tuple(name for name in editor.space.names if "." in name)
+    may_lack = editor.name.endswith(":raw") or any("." in name for name in editor.space.names)
+    rest = {}
     for network in (policy, response):
-        if network is not None and network.settings.sliders + len(extra) != len(editor.space):
-            raise PixwardError(
-                f"the networks know {network.settings.sliders} sliders, and {editor.name} has {len(editor.space)}: "
-                "train networks for this editor"
-            )
-    if extra:
-        rest = editor.space.default_action()[0, -len(extra) :]
-        policy = None if policy is None else PaddedPolicy(policy, rest)
-        response = None if response is None else PaddedResponse(response, rest)
+        if network is not None:
+            known, there = network.settings.sliders, len(editor.space)
+            if known > there or (known < there and not may_lack):
+                raise PixwardError(
+                    f"the networks know {known} sliders, and {editor.name} has {there}: train networks for this editor"
+                )
+            rest[known] = editor.space.default_action()[0, known:]
+    if policy is not None and policy.settings.sliders < len(editor.space):
+        policy = PaddedPolicy(policy, rest[policy.settings.sliders])
+    if response is not None and response.settings.sliders < len(editor.space):
+        response = PaddedResponse(response, rest[response.settings.sliders])
     return policy, response
 
 

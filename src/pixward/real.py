@@ -30,7 +30,9 @@ from pixward.types import Editor
 
 PROXY = 512
 """Longest side in pixels of the small copy of a raw file, whose renders are then reduced to a preview's size."""
-FULL_SECONDS = 900.0
+RENDER_SECONDS = 60.0
+"""What a render of a search, or the start of an editor's process, may take."""
+FULL_SECONDS = 15 * RENDER_SECONDS
 """What a full-size render may take."""
 
 

@@ -120,8 +120,8 @@ def test_what_cannot_be_described():
     where = modules.installation()
     with pytest.raises(PixwardError, match="has no module 'nothing'"):
         modules.describe(where, ("exposure", "nothing"))
-    with pytest.raises(PixwardError, match="does not describe its module finalscale: it cannot be tuned"):
-        modules.describe(where, ("finalscale",))
+    with pytest.raises(PixwardError, match="does not describe its module overexposed: it cannot be tuned"):
+        modules.describe(where, ("overexposed",))
 
 
 @needs

@@ -36,7 +36,7 @@ class Gain:
     def sidecar(self, setting: Mapping[str, float], frame: Frame) -> str:
         return json.dumps(dict(setting))
 
-    def start(self, *, raw: bool) -> Gain:
+    def start(self, *, raw: bool, seconds: float = 60.0) -> Gain:
         return self
 
     def render(self, job: Job, seconds: float) -> np.ndarray:

@@ -33,7 +33,6 @@ def fake(tmp_path, monkeypatch):
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    monkeypatch.setattr(rawtherapee_worker, "_START_SECONDS", 1.0)
     monkeypatch.setattr(once, "_QUESTION_SECONDS", 1.0)
 
     def make(script):
@@ -94,8 +93,11 @@ def test_a_newer_version_is_fine(fake):
 def test_does_not_start(fake, picture, script, says):
     fake(HELLO + script)
     with pytest.raises(WorkerLost, match=says):
-        RT.start(raw=False)
-    with ExternalEditor(RT, workers=1) as editor, pytest.raises(PixwardError, match=f"rawtherapee {says}.*twice"):
+        RT.start(raw=False, seconds=3 if "sleep" in script else 30)
+    with (
+        ExternalEditor(RT, workers=1, seconds=3 if "sleep" in script else 30) as editor,
+        pytest.raises(PixwardError, match=f"rawtherapee {says}.*twice"),
+    ):
         editor.pool.render([Job(picture, "")])
 
 

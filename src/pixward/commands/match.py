@@ -58,6 +58,12 @@ def command(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go; made if missing.")] = Path(
         "pixward-out"
     ),
+    render_seconds: Annotated[
+        float,
+        typer.Option(
+            metavar="S", min=0.1, help="What a render or the start of a real editor may take; full size: 15 times that."
+        ),
+    ] = 60.0,
     sidecar: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where a real editor's sidecar goes; default: beside PHOTO.")
     ] = None,
@@ -86,7 +92,7 @@ def command(
     outputs = Outputs.of(out, photo.stem, file_format)
     files = Files(photo, goal, outputs, sidecar, force, bits)
     renders = renders or (REAL_RENDERS if is_real(editor) else RENDERS)
-    job = Job(files, editor, strategy, renders, locked, seed, networks, tuple(extra or ()))
+    job = Job(files, editor, strategy, renders, locked, seed, networks, tuple(extra or ()), render_seconds)
     run_job(job, as_json=as_json)
 
 
@@ -151,6 +157,7 @@ class Job:
     seed: int
     networks: Path | None
     extra: tuple[str, ...] = ()
+    seconds: float = 60.0
 
 
 def parse_locks(texts: list[str]) -> dict[str, float]:

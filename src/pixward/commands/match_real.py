@@ -32,7 +32,7 @@ def run_real(job: Job, *, as_json: bool) -> None:
     from pixward.files import save_atomic
     from pixward.image import load
     from pixward.raw import is_raw
-    from pixward.real import FULL_SECONDS, agreement, lay_goal, open_photo
+    from pixward.real import FULL_SECONDS, RENDER_SECONDS, agreement, lay_goal, open_photo
     from pixward.report import film
     from pixward.search.problem import Goal
     from pixward.settings import setting_text
@@ -43,7 +43,10 @@ def run_real(job: Job, *, as_json: bool) -> None:
     version = program.version  # A missing or too old editor is told of before anything else is done.
     target = load_goal(files.photo, files.goal)
     sidecar = _sidecar_path(job, program)
-    with ExternalEditor(program) as editor, tempfile.TemporaryDirectory(prefix="pixward-") as folder:
+    full_seconds = job.seconds * FULL_SECONDS / RENDER_SECONDS
+    # With our process id in its name: a later run sweeps what a killed one has left.
+    small = tempfile.TemporaryDirectory(prefix=f"pixward-{os.getpid()}-")
+    with ExternalEditor(program, seconds=job.seconds) as editor, small as folder:
         check_locks(job.locked, editor)
         opened = open_photo(files.photo, program, editor, Path(folder))
         goal, alignment = lay_goal(opened, target)
@@ -53,7 +56,7 @@ def run_real(job: Job, *, as_json: bool) -> None:
         with staged(files.outputs.paths()) as place:
             start = time.perf_counter()
             image = place[files.outputs.image]
-            program.final(files.photo, text, image, bits=_bits(job, opened.loaded), seconds=FULL_SECONDS)
+            program.final(files.photo, text, image, bits=_bits(job, opened.loaded), seconds=full_seconds)
             seconds = time.perf_counter() - start
             agrees = agreement(opened, result.setting, load(image))
             strip = io.BytesIO()

@@ -153,8 +153,8 @@ class CommandEditor:
                 return path
         raise PixwardError(f"{photo} has a hundred sidecars already; remove some, or pass --force")
 
-    def start(self, *, raw: bool) -> OnceWorker:
-        """A worker, which runs the program once for each render.
+    def start(self, *, raw: bool, seconds: float = 60.0) -> OnceWorker:
+        """A worker, which runs the program once for each render; nothing is started yet that could take ``seconds``.
 
         Raises:
             PixwardError: the program is missing or too old; raw files, which no command file can take.

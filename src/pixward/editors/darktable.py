@@ -101,9 +101,9 @@ class Darktable:
                 on.setdefault(step.module, module.unpack(decode(step.params)))
         return from_modules(on, self._sliders)
 
-    def start(self, *, raw: bool) -> DarktableWorker:
-        """A new process."""
-        return DarktableWorker(self.where)
+    def start(self, *, raw: bool, seconds: float = 60.0) -> DarktableWorker:
+        """A new process, which must be ready within ``seconds``."""
+        return DarktableWorker(self.where, seconds=seconds)
 
     def sidecar_path(self, photo: Path, *, force: bool) -> Path:
         """``photo.jpg.xmp``; if there is one, a new duplicate ``photo_01.jpg.xmp``, unless ``force``.

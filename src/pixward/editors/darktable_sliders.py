@@ -86,10 +86,11 @@ _TONE = (
     ),
 )
 _RAW_EXPOSURE = Slider(
-    ParamSpec(EXPOSURE, -3, 4, 0.7, "EV", "Brightness in stops of linear light."), "exposure", {"exposure": 1.0}
+    ParamSpec(EXPOSURE, -2.3, 3.7, 0.7, "EV", "Brightness in stops of linear light."), "exposure", {"exposure": 1.0}
 )
 RAW = (_RAW_EXPOSURE, *PICTURE[1:], *_TONE)
-"""A raw file's: from darktable's own start for raw files (+0.7 EV and a tone curve)."""
+"""A raw file's: from darktable's own start for raw files (+0.7 EV and a tone curve). The first ones reach as far from
+their defaults as a picture's do, so that networks that know those know these."""
 RAW_ALWAYS = ("exposure", "sigmoid")
 """Modules that a raw file's history always has."""
 

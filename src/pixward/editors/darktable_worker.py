@@ -26,7 +26,6 @@ from pixward.editors.processes import scratch, start, stop
 from pixward.errors import PixwardError
 
 _LUA = Path(__file__).with_name("darktable.lua")
-_START = 60.0
 _GRACE = 10.0
 
 
@@ -42,9 +41,11 @@ def options(folder: Path) -> list[str]:
 class DarktableWorker:
     """One process; see :class:`pixward.editors.pool.Worker`."""
 
-    def __init__(self, where: Installation) -> None:
-        """Raises:
-        WorkerLost: it did not start within a minute.
+    def __init__(self, where: Installation, *, seconds: float = 60.0) -> None:
+        """``seconds``: what its start may take.
+
+        Raises:
+        WorkerLost: it did not start within ``seconds``.
         PixwardError: it cannot be started, or its folder cannot be written.
         """
         self._folder = scratch()
@@ -56,7 +57,7 @@ class DarktableWorker:
         self._closed = False
         try:
             self._begin(where)
-            if self._reply(time.monotonic() + _START) != "ready":
+            if self._reply(time.monotonic() + seconds) != "ready":
                 raise WorkerLost("did not start")
         except OSError as error:
             self.close()

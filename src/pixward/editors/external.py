@@ -41,7 +41,7 @@ class EditorProgram(Protocol):
         """The text that makes the editor render ``frame`` with ``setting`` ``{slider: value in its unit}``."""
         ...
 
-    def start(self, *, raw: bool) -> Worker:
+    def start(self, *, raw: bool, seconds: float = 60.0) -> Worker:
         """A new process, see :class:`pixward.editors.pool.Program`."""
         ...
 
@@ -55,7 +55,7 @@ class ExternalEditor:
     differentiable = False
 
     def __init__(self, program: EditorProgram, *, workers: int | None = None, seconds: float = 60.0) -> None:
-        """``workers``: processes side by side, None for one a core. ``seconds``: what one render may take."""
+        """``workers``: processes side by side, None for one a core. ``seconds``: what a render or a start may take."""
         self.program = program
         self.pool = Pool(program, workers=workers, seconds=seconds)
         self._folder = scratch()

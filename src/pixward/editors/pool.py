@@ -78,8 +78,8 @@ class Program(Protocol):
         """What messages call the editor."""
         ...
 
-    def start(self, *, raw: bool) -> Worker:
-        """A new worker for raw files or for pictures.
+    def start(self, *, raw: bool, seconds: float = 60.0) -> Worker:
+        """A new worker for raw files or for pictures, which must be ready within ``seconds``.
 
         Raises:
             PixwardError: the editor is missing, too old, or does not start.
@@ -111,6 +111,8 @@ class _Kept:
     size: int = 0
 
     def put(self, key: tuple[str, str], picture: np.ndarray) -> None:
+        if key in self.pictures:
+            self.size -= self.pictures.pop(key).nbytes
         self.pictures[key] = picture
         self.size += picture.nbytes
         while self.size > CACHE_BYTES and len(self.pictures) > 1:
@@ -121,7 +123,7 @@ class Pool:
     """Renders jobs on ``workers`` processes of a program. Processes start when they are first needed."""
 
     def __init__(self, program: Program, *, workers: int | None = None, seconds: float = 60.0) -> None:
-        """``workers``: None for one a core. ``seconds``: what one render may take."""
+        """``workers``: None for one a core. ``seconds``: what a render or a start may take."""
         self.program, self.seconds = program, seconds
         self.workers = workers or os.cpu_count() or 1
         self.counts = Counts()
@@ -141,15 +143,18 @@ class Pool:
         Raises:
             PixwardError: the editor is missing, or hung, died or gave no picture twice in a row.
         """
+        if self._closed:
+            raise PixwardError(f"{self.program.name} was closed")
         keys = [(job.frame.key, job.sidecar) for job in jobs]
         found: dict[tuple[str, str], np.ndarray] = {}
         wanted: dict[tuple[str, str], Job] = {}
-        for key, job in zip(keys, jobs, strict=True):
-            if key in self._kept.pictures:
-                self._kept.pictures.move_to_end(key)
-                found[key] = self._kept.pictures[key]
-            else:
-                wanted.setdefault(key, job)
+        with self._lock:
+            for key, job in zip(keys, jobs, strict=True):
+                if key in self._kept.pictures:
+                    self._kept.pictures.move_to_end(key)
+                    found[key] = self._kept.pictures[key]
+                else:
+                    wanted.setdefault(key, job)
         self.counts.repeated += len(jobs) - len(wanted)
         if len(wanted) == 1:  # In this thread: Ctrl-C is then heard at once.
             found.update((key, self._one(job)) for key, job in wanted.items())
@@ -165,8 +170,6 @@ class Pool:
                 if not isinstance(error, PixwardError):
                     self.close()  # Ctrl-C: Python waits for threads at its end, and they for the editor.
                 raise
-        for key in wanted:
-            self._kept.put(key, found[key])
         return [found[key] for key in keys]
 
     def close(self) -> None:
@@ -184,11 +187,14 @@ class Pool:
             return self._try(job)
         except WorkerLost:
             with self._lock:
+                if self._closed:
+                    raise PixwardError(f"{self.program.name} was closed") from None
                 self.counts.replaced += 1
         try:
             return self._try(job)
         except WorkerLost as lost:
-            raise PixwardError(f"{self.program.name} {lost}, twice in a row") from lost
+            again = "" if self._closed else ", twice in a row"
+            raise PixwardError(f"{self.program.name} {lost}{again}") from lost
 
     def _try(self, job: Job) -> np.ndarray:
         worker, used = self._take(job.frame.raw)
@@ -199,6 +205,8 @@ class Pool:
             raise
         with self._lock:
             self.counts.renders += 1
+            # Here, not where the batch is put together: what is done stays when another job of the batch fails.
+            self._kept.put((job.frame.key, job.sidecar), picture)
         if used + 1 >= LIFETIME:
             self._drop(worker)
         else:
@@ -209,7 +217,7 @@ class Pool:
         try:
             return self._idle[raw].get_nowait()
         except queue.Empty:
-            worker = self.program.start(raw=raw)
+            worker = self.program.start(raw=raw, seconds=self.seconds)
         with self._lock:
             if not self._closed:
                 self._all.add(worker)

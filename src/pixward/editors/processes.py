@@ -123,9 +123,10 @@ def scratch() -> Path:
     with suppress(OSError):
         if os.access(_MEMORY_DISK, os.W_OK) and shutil.disk_usage(_MEMORY_DISK).free > _ROOM:
             place = _MEMORY_DISK
-    folder = Path(place or tempfile.gettempdir())
-    _sweep(folder)
-    return Path(tempfile.mkdtemp(prefix=f"pixward-{os.getpid()}-", dir=folder))
+    elsewhere = Path(tempfile.gettempdir())
+    for folder in {place or elsewhere, elsewhere}:
+        _sweep(folder)
+    return Path(tempfile.mkdtemp(prefix=f"pixward-{os.getpid()}-", dir=place or elsewhere))
 
 
 def _sweep(folder: Path) -> None:

@@ -79,14 +79,14 @@ class RawTherapee:
         }
         return pp3.text(sliders.sections(moved, base), note)
 
-    def start(self, *, raw: bool) -> RawTherapeeWorker:
-        """A new process for raw files or for pictures.
+    def start(self, *, raw: bool, seconds: float = 60.0) -> RawTherapeeWorker:
+        """A new process for raw files or for pictures, which must be ready within ``seconds``.
 
         Raises:
             PixwardError: RawTherapee is missing, too old, or does not start.
             WorkerLost: it hung or died while starting.
         """
-        return RawTherapeeWorker(once.program()[0], raw=raw)
+        return RawTherapeeWorker(once.program()[0], raw=raw, seconds=seconds)
 
     def read_sidecar(self, text: str) -> dict[str, float]:
         """Every slider of our space, as a .pp3 sets it; others at their default.

@@ -29,7 +29,6 @@ __all__ = ["RawTherapeeWorker", "environment"]
 
 JOBS = 1000
 """Jobs of one process; the next then takes over. To start one for 1000 takes 0.2 s of CPU, 50 ms more than for 50."""
-_START_SECONDS = 30.0
 _POLL = 0.0005
 
 
@@ -46,12 +45,13 @@ def environment(folder: Path) -> dict[str, str]:
 class RawTherapeeWorker:
     """A :class:`pixward.editors.pool.Worker`."""
 
-    def __init__(self, program: Path, *, raw: bool) -> None:
+    def __init__(self, program: Path, *, raw: bool, seconds: float = 60.0) -> None:
         """Start it.
 
         Args:
             program: rawtherapee-cli.
             raw: whether its frames are raw files; RawTherapee tells by the name, so that one worker takes one kind.
+            seconds: what its start may take.
 
         Raises:
             PixwardError: it cannot be started.
@@ -62,7 +62,7 @@ class RawTherapeeWorker:
         self._process: subprocess.Popen[bytes] | None = None
         self._closed = False
         try:
-            self._restart(time.monotonic() + _START_SECONDS)
+            self._restart(time.monotonic() + seconds)
         except BaseException:
             self.close()
             raise

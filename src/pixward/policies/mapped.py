@@ -84,6 +84,8 @@ class MappedResponse(nn.Module):
     them, which the tone curve moves as it moves the pixel.
     """
 
+    unknown = 0
+
     def __init__(self, slider_map: SliderMap) -> None:
         super().__init__()
         self.map = slider_map

@@ -42,15 +42,15 @@ class PaddedResponse(nn.Module):
 
     def __init__(self, response: Any, rest: Tensor) -> None:
         super().__init__()
-        self.response, self.count = response, len(rest)
+        self.response, self.unknown = response, len(rest)
         self.settings = replace(response.settings, sliders=response.settings.sliders + len(rest))
 
     def forward(self, pixels: Tensor, params: Tensor) -> Tensor:
         """``(pixels (B, N, 7), params (B, d)) -> (B, N, 3)``."""
-        predicted: Tensor = self.response(pixels, params[:, : -self.count])
+        predicted: Tensor = self.response(pixels, params[:, : -self.unknown])
         return predicted
 
     def jacobian(self, pixels: Tensor, params: Tensor) -> tuple[Tensor, Tensor]:
         """Prediction and derivatives ``(N * 3, d)``, those of the last sliders 0."""
-        values, slopes = self.response.jacobian(pixels, params[: -self.count])
-        return values, torch.cat([slopes, slopes.new_zeros(len(slopes), self.count)], 1)
+        values, slopes = self.response.jacobian(pixels, params[: -self.unknown])
+        return values, torch.cat([slopes, slopes.new_zeros(len(slopes), self.unknown)], 1)

@@ -31,7 +31,13 @@ class ResponseSettings:
 
 
 class Responding(Protocol):
-    """What a search asks of a response: :class:`Response`, or another editor that stands in for one."""
+    """What a search asks of a response: :class:`Response`, or another editor that stands in for one.
+
+    Attributes:
+        unknown: how many of the last sliders it knows nothing of.
+    """
+
+    unknown: int
 
     @property
     def settings(self) -> Any:
@@ -57,6 +63,8 @@ class Response(nn.Module):
     ``pixels`` come from :func:`pixel_features`. The setting modulates every hidden layer by a scale and a shift
     (FiLM, Perez et al. 2018), computed once per image, so that a pixel costs the same for any number of sliders.
     """
+
+    unknown = 0
 
     def __init__(self, settings: ResponseSettings) -> None:
         super().__init__()

@@ -3,6 +3,7 @@
 1. The policy looks at photo and goal and sets every slider.
 2. With a response of the editor at hand that guess is walked to where the response comes nearest the goal, which costs
    no render, and the result is the first render. Without one the policy's own setting is.
+   Sliders that the response does not know are measured there by finite differences.
 3. Every render corrects the model; the next is where the corrected model comes nearest the goal. While that gains, no
    render is spent on anything else.
 4. After two weak steps the policy is asked again. If that is weak too, the response is searched for another valley,
@@ -19,7 +20,7 @@ from torch import Tensor
 from pixward.policies.goal import Deciding
 from pixward.policies.response import Responding
 from pixward.search.follow import decide, first_look, look
-from pixward.search.least_squares import Hint, at_floor, refine, walk
+from pixward.search.least_squares import STEP, Hint, at_floor, refine, walk
 from pixward.search.model import EditorModel, propose
 from pixward.search.problem import Problem, Solver
 
@@ -48,9 +49,14 @@ def hybrid(policy: Deciding | None, response: Responding | None) -> Solver:
         hint = _ask(problem, policy) if policy else None
         start, walked = _guess(problem, policy, response), list[EditorModel]()
         reached, fruitless = float("inf"), 0
+        # Sliders that the response knows nothing of are measured at once: it would leave them where they are.
+        known = len(problem.space) - (response.unknown if response is not None else 0)
+        unknown = [place for place, slider in enumerate(problem.free) if slider >= known]
         while True:
             model = EditorModel(problem, response)
             model.learn(start, problem.render(start[None]), move=True)
+            if unknown:
+                model.measure(STEP, unknown)
             walked.append(model)
             if response is not None:
                 walk(problem, model, rounds=ROUNDS, patience=PATIENCE, hint=hint)

@@ -12,6 +12,8 @@ Broyden's rank-one update (Broyden 1965).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from scipy.optimize import lsq_linear
@@ -91,18 +93,22 @@ class EditorModel:
             self._anchor, self._render, self.image = free, pixels, image.reshape(self.problem.goal.shape)
             self._base = self._respond(free)
 
-    def measure(self, step: float) -> None:
+    def measure(self, step: float, columns: Sequence[int] | None = None) -> None:
         """Replace the slopes at the anchor by forward differences: one render per free slider, all in one batch.
 
-        Moves the anchor if one of these renders is nearer the goal.
+        ``columns``: which of the free sliders; None for all. Moves the anchor if one of these renders is nearer the
+        goal.
         """
+        which = list(range(self.problem.dim)) if columns is None else list(columns)
         here = self.anchor
-        inward = torch.where(here > 0, -step, step)
-        probes = here + torch.diag(inward)
+        inward = torch.where(here > 0, -step, step)[which]
+        probes = here.expand(len(which), -1).clone()
+        probes[range(len(which)), which] += inward
         images = self.problem.render(probes)
         pixels = torch.stack([self.read(image) for image in images], 1)
         measured = (pixels - self._render[:, None]) / inward
-        self._correction = self._correction + measured - self.slopes(here)
+        self._correction = self._correction.clone()
+        self._correction[:, which] += measured - self.slopes(here)[:, which]
         misses = ((pixels - self.target[:, None]) ** 2).mean(0)
         best = int(misses.argmin())
         if misses[best] < self.error():
