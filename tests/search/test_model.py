@@ -12,6 +12,7 @@ from pixward.editors.chain import PAPER
 from pixward.policies.nets import grid_points
 from pixward.policies.response import Response, ResponseSettings, pixel_features
 from pixward.search.model import POINTS, EditorModel, box_step, propose
+from pixward.search.problem import Goal, Problem
 
 
 def response(sliders=9) -> Response:
@@ -233,3 +234,48 @@ def test_proposals_on_a_response_render_nothing_and_improve_its_guess(make_probl
     errors = [model.error(model.predict(propose(model, start, damping=1e-4, rounds=k))) for k in (3, 9)]
     assert before > errors[0] >= errors[1]
     assert problem.trials == []
+
+
+def test_single_columns_are_measured_and_the_others_kept():
+    problem = linear_problem([0.4, -0.4, 0.2, 0.0], budget=20)
+    model = EditorModel(problem)
+    model.learn(problem.start, problem.render(problem.start[None]), move=True)
+    before = len(problem.trials)
+    model.measure(0.04, [1, 3])
+    assert len(problem.trials) == before + 2
+    true = torch.stack([model.read(pattern[None]) for pattern in Linear().patterns], 1)
+    slopes = model.slopes(model.anchor)
+    assert torch.allclose(slopes[:, [1, 3]], true[:, [1, 3]], atol=1e-4)
+    assert not slopes[:, [0, 2]].any()
+
+
+def test_what_has_no_weight_does_not_pull():
+    """Half of the goal is nonsense: weighted away, the other half's setting is found."""
+    editor, wanted = Linear(), torch.tensor([[0.4, -0.4, 0.2, 0.12]])
+    source = linear_problem([0.0, 0.0, 0.0, 0.0], budget=1).source
+    goal = editor(source, wanted)
+    goal[..., 7:] = torch.rand(1, 3, 12, 7, generator=torch.Generator().manual_seed(1))
+    weight = torch.ones(1, 1, 12, 14)
+    weight[..., 7:] = 0
+    problem = Problem(editor, source, Goal(goal, weight), budget=8)
+    model = EditorModel(problem)
+    model.learn(problem.start, problem.render(problem.start[None]), move=True)
+    model.measure(0.04)
+    assert torch.allclose(propose(model, model.anchor, 0.0, 1), wanted[0], atol=2e-3)
+
+
+def test_weights_scale_a_response_as_they_scale_renders():
+    torch.manual_seed(0)
+    source = torch.rand(1, 3, 12, 14)
+    weight = torch.rand(1, 1, 12, 14)
+    response = Response(ResponseSettings(4, width=8))
+    problem = Problem(Linear(), source, Goal(source, weight), budget=3)
+    model = EditorModel(problem, response)
+    at = torch.tensor([0.1, -0.2, 0.3, 0.0])
+    model.learn(at, problem.render(at[None]), move=True)
+    slopes = model.slopes(at)
+    for i in range(4):
+        step = torch.zeros(4)
+        step[i] = 1e-3
+        numeric = (model.predict(at + step) - model.predict(at - step)) / 2e-3
+        assert float((slopes[:, i] - numeric).abs().mean()) < 2e-3

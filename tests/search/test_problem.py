@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pixward.editors.chain import PAPER, PHOTO, Chain
-from pixward.search.problem import BudgetSpent, Problem, best_so_far, psnr, run
+from pixward.search.problem import BudgetSpent, Goal, Problem, best_so_far, psnr, run
 
 
 @pytest.fixture
@@ -138,3 +138,21 @@ def test_derivative_needs_a_differentiable_editor(problem: Problem) -> None:
     problem.render(torch.zeros(1, 9))
     with pytest.raises(ValueError, match="black-box has no gradients"):
         problem.derivative(problem.trials[0])
+
+
+def test_weights_by_hand(black_box) -> None:
+    source, goal = torch.zeros(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
+    goal[..., 0, 0], goal[..., 1, 1] = 0.4, 1.0
+    weight = torch.tensor([[3.0, 1.0], [0.0, 0.0]])[None, None]
+    problem = Problem(black_box, source, Goal(goal, weight), budget=1)
+    # Three parts of four lie on an error of 0.4, one on none, and what has no weight counts for nothing.
+    assert problem.source_mse == pytest.approx(0.75 * 0.4**2, rel=1e-5)
+    plain = Problem(black_box, source, Goal(goal, torch.full((1, 1, 2, 2), 7.0)), budget=1)
+    assert plain.source_mse == pytest.approx(Problem(black_box, source, goal, budget=1).source_mse, rel=1e-6)
+
+
+@pytest.mark.parametrize("weight", [torch.zeros(1, 1, 2, 2), -torch.ones(1, 1, 2, 2), torch.ones(1, 3, 2, 2)])
+def test_weights_that_make_no_sense_are_refused(black_box, weight: torch.Tensor) -> None:
+    picture = torch.rand(1, 3, 2, 2)
+    with pytest.raises(ValueError, match="weights must be"):
+        Problem(black_box, picture, Goal(picture, weight), budget=1)

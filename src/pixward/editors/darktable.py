@@ -10,8 +10,17 @@ from functools import cached_property
 from pathlib import Path
 
 from pixward import decode as picture_files
-from pixward.editors.darktable_modules import Installation, Module, decode, describe, encode, environment, installation
-from pixward.editors.darktable_sliders import PICTURE, RAW, RAW_ALWAYS, Slider, from_modules, to_modules
+from pixward.editors.darktable_modules import (
+    Field,
+    Installation,
+    Module,
+    decode,
+    describe,
+    encode,
+    environment,
+    installation,
+)
+from pixward.editors.darktable_sliders import BASE, PICTURE, RAW, RAW_ALWAYS, Slider, from_modules, to_modules
 from pixward.editors.darktable_worker import DarktableWorker, last_words, options, plain_suffix
 from pixward.editors.darktable_xmp import Step, read_xmp, write_xmp
 from pixward.editors.pool import Frame
@@ -187,10 +196,22 @@ class Darktable:
             raise PixwardError(
                 f"--slider {text}: give a range within {field.low:g} to {field.high:g}, as in {found[1]}.{found[2]}=0:1"
             )
-        # Where 0 is possible it is what does nothing; the field's default is what a module does when switched on.
-        default = min(max(0.0 if low <= 0 <= high else field.default, low), high)
+        default = min(max(_at_rest(found[1], field, low <= 0 <= high), low), high)
         spec = ParamSpec(f"{found[1]}.{found[2]}", low, high, default, "", field.help or f"darktable's {text}.")
         return Slider(spec, found[1], {found[2]: 1.0})
+
+
+def _at_rest(module: str, field: Field, zero: bool) -> float:
+    """Where a slider on request starts.
+
+    A module whose sliders we know does nothing at its own values. Of any other 0 is likeliest to do nothing, since
+    what a module does when it is switched on is more than that; but a size or a threshold of 0 makes no sense.
+    """
+    if module in {slider.module for slider in RAW}:
+        value = BASE.get(module, {}).get(field.name, field.default)
+        return float(value)
+    shape = any(word in field.name for word in ("radius", "threshold", "fulcrum", "sigma", "size"))
+    return 0.0 if zero and not shape else field.default
 
 
 def _scaled(module: Module, fields: Mapping[str, float | str], scale: float) -> Mapping[str, float | str]:

@@ -94,7 +94,7 @@ their defaults as a picture's do, so that networks that know those know these.""
 RAW_ALWAYS = ("exposure", "sigmoid")
 """Modules that a raw file's history always has."""
 
-_BASE: Values = {
+BASE: Values = {
     "channelmixerrgb": {
         "red[0]": 1.0,
         "green[1]": 1.0,
@@ -129,7 +129,7 @@ def to_modules(setting: Mapping[str, float], sliders: tuple[Slider, ...], always
             if slider.module == module:
                 for name, weight in slider.fields.items():
                     moved[name] = moved.get(name, 0.0) + weight * setting[slider.spec.name]
-        values.update({**_BASE.get(module, {}), **moved})
+        values.update({**BASE.get(module, {}), **moved})
     if "channelmixerrgb" in on and TINT in setting:
         x, y = white_point(setting[TEMPERATURE], setting[TINT])
         on["channelmixerrgb"].update(x=x, y=y, temperature=setting[TEMPERATURE])
