@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from tests.commands.conftest import picture
+from tests.commands.conftest import Pixward, picture
+from tests.editors.programs import calls, write_gain
 
 from pixward.policies.goal import GoalPolicy, GoalSettings, describe_policy, load_policy
 from pixward.policies.response import load_response
@@ -159,3 +161,24 @@ def test_a_folder_that_cannot_be_made_is_named(pixward, photos):
     out = photos / "0.png" / "run"
     line = pixward("train", "edit", "--photos", photos, "--out", out, "--steps", 1).line
     assert line == f"pixward: cannot write the run folder {out / 'pretrain'}: Not a directory"
+
+
+def test_the_networks_of_a_program_of_ones_own(pixward: Pixward, photos: Path, tmp_path: Path):
+    """Renders once, then response, map, and a policy that is trained on what the response says."""
+    editor, out = f"command:{write_gain(tmp_path)}", tmp_path / "run"
+    words = ("train", "edit", "--photos", photos, "--editor", editor, "--out", out, "--renders", 32)
+    for algorithm in ("response", "map"):
+        done = pixward(*words, "--algorithm", algorithm, "--steps", 3)
+        assert done.code == 0, done.err
+        assert (out / f"{algorithm}.safetensors").is_file()
+    assert len(calls(tmp_path)) == 32  # The map was fitted on the response's renders.
+    done = pixward(*words, "--algorithm", "pretrain", "--simulate", "--steps", 2)
+    assert done.code == 0, done.err
+    assert len(calls(tmp_path)) == 32
+    assert (out / "policy.safetensors").is_file()
+    assert pixward(*words, "--algorithm", "pretrain", "--steps", 1, "--resume").code == 0
+
+
+def test_a_map_is_for_real_editors(pixward: Pixward, photos: Path, tmp_path: Path):
+    line = pixward("train", "edit", "--photos", photos, "--out", tmp_path / "run", "--algorithm", "map").line
+    assert "name one with --editor" in line
