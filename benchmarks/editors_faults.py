@@ -107,7 +107,7 @@ def editors_fail(editor: str) -> Iterator[Case]:
         ("the full-size render hangs", "sleep 600", r"(did not finish|did not render) photo.jpg (in|within) \d+ s"),
     ]
     for what, final, says in rows:
-        words = limited(editor, 4 if "hangs" in what else SAFE)
+        words = limited(editor, 8 if "hangs" in what else SAFE)
         yield said(what, words=words, says=says, programs=make(final=final))
 
 
