@@ -134,9 +134,13 @@ def agreement(opened: Opened, setting: Mapping[str, float], full: Photo) -> floa
         small = quantize(opened.editor(opened.source, params))
     size = (small.shape[2], small.shape[3])
     reduced = resize_to(preview(full, max(size)), size)
+    plain = round(float(psnr(small, quantize(reduced))), 3)
     if opened.loaded is not None:
-        return round(float(psnr(small, quantize(reduced))), 3)
-    found = align(preview(full, 2 * max(size)), small)
+        return plain
+    try:
+        found = align(preview(full, 2 * max(size)), small)
+    except PixwardError:
+        return plain  # Black, say, or flat: hardly anything to align by. No reason to lose what was found.
     share = found.weight / found.weight.sum()
     error = float((((small - quantize(found.goal)) ** 2).mean(1, keepdim=True) * share).sum())
     return round(decibels(error), 3)

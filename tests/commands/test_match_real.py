@@ -70,7 +70,7 @@ def test_a_sidecar_that_the_editor_itself_opens(pixward: Pixward, place: Path, n
     done = pixward("match", "photo.png", "--goal", "goal.png", "--editor", name, "--format", "tiff", "--json")
     assert done.code == 0, done.err
     told = json.loads(done.out)
-    assert told["distance"]["psnr"] > told["source_distance"]["psnr"] + 10
+    assert told["distance"]["psnr"] > told["source_distance"]["psnr"] + 6
     assert told["renders"] <= 30 and told["version"] and told["agreement"] > 40
     sidecar = place / f"photo.png{suffix}"
     assert told["outputs"]["sidecar"] == str(sidecar)

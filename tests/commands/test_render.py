@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from PIL import Image
 from tests.commands.conftest import Pixward, edited, picture
 
+from pixward.commands.render import _further
 from pixward.image import load
+from pixward.settings import Setting
 
 
 def write(folder: Path, content: object) -> Path:
@@ -127,3 +130,16 @@ def test_sixteen_bits_do_not_fit_a_jpeg(pixward: Pixward, photo: Path, tmp_path:
     done = pixward("render", photo, "--setting", setting, "--out", tmp_path / "o.jpg", "--bits", "16")
     assert done.code == 1
     assert "16 bit" in done.line
+
+
+@pytest.mark.skipif(not shutil.which("darktable-cli"), reason="darktable is not installed")
+@pytest.mark.parametrize("value", [0.0, 0.5, 0.8, 2.0])
+def test_further_sliders_of_darktable_are_rendered_as_they_were_found(value: float):
+    from pixward.editors.darktable import Darktable
+    from pixward.editors.pool import Frame
+
+    frame = Frame(Path("photo.jpg"), "", False, 96)
+    searched = Darktable(extra=("sharpen.amount=0:2",)).sidecar({"sharpen.amount": value}, frame)
+    again = Darktable(extra=_further(Setting("darktable", {"sharpen.amount": value})))
+    assert again.sidecar({"sharpen.amount": value}, frame) == searched
+    assert ("sharpen" in searched) == (value > 0)

@@ -82,13 +82,7 @@ def _render_real(photo: Path, wanted: Setting, out: Path, bits: int | None) -> N
     if out.suffix.lower() == ".webp":
         raise PixwardError(f"cannot write {out}: {wanted.editor} writes .jpg, .png or .tiff")
     raw = is_raw(photo)
-    # Sliders with a dot are those that somebody asked for by --slider; their range does not matter any more.
-    extra = tuple(f"{name}={value}:{value + 1}" for name, value in wanted.values.items() if "." in name)
-    program = real_program(
-        wanted.editor,
-        raw=raw,
-        extra=extra if wanted.editor == "darktable" else tuple(name for name in wanted.values if "." in name),
-    )
+    program = real_program(wanted.editor, raw=raw, extra=_further(wanted))
     try:
         row = program.space.from_dict(wanted.values)
     except ValueError as error:
@@ -107,3 +101,14 @@ def _render_real(photo: Path, wanted: Setting, out: Path, bits: int | None) -> N
             bits=bits or (8 if out.suffix.lower() in (".jpg", ".jpeg") else 16),
             seconds=FULL_SECONDS,
         )
+
+
+def _further(wanted: Setting) -> tuple[str, ...]:
+    """The sliders that somebody asked for by --slider, which have a dot in their names, as --slider wants them."""
+    names = [name for name in wanted.values if "." in name]
+    if wanted.editor.removesuffix(":raw") != "darktable":
+        return tuple(names)
+    # Their range is not known any more. It must hold the value and, as every range that can, 0: a slider whose range
+    # begins at the value would have it as its default, and sliders at their defaults leave their module switched off.
+    values = wanted.values
+    return tuple(f"{name}={min(0.0, values[name]) - 1}:{max(0.0, values[name]) + 1}" for name in names)

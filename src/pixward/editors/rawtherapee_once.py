@@ -80,7 +80,8 @@ def render(photo: Path, sidecar: str | None, out: Path, *, bits: int, seconds: f
         if sidecar is not None:
             (folder / "edit.pp3").write_text(sidecar, encoding="utf-8")
             profile = ("-p", "edit.pp3")
-        made = folder / f"out{suffix}"
+        # RawTherapee ends the name of a TIFF with .tif, whatever it is asked for.
+        made = folder / f"out{suffix.replace('.tiff', '.tif')}"
         _develop(photo, made, ["-o", made.name, *_FORMATS[suffix], f"-b{depth}", *profile], seconds)
 
         def write(part: Path) -> None:
