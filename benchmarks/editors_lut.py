@@ -41,7 +41,7 @@ def measure(name: str, settings: int, seed: int) -> dict[str, object]:
             row = space.denormalize(action)
             truth = editor(photos, row)
             errors.append((apply_table(photos, tables.table(row)) - truth).abs() * 255)
-        flat = torch.stack([error.mean((0, 1)).flatten() for error in errors]).flatten()
+        flat = torch.cat([error.mean(1).flatten() for error in errors])
         by_setting = [float(error.mean()) for error in errors]
     return {
         "editor": name,
@@ -49,7 +49,7 @@ def measure(name: str, settings: int, seed: int) -> dict[str, object]:
         "settings": settings,
         "mean error, /255": round(sum(by_setting) / len(by_setting), 3),
         "worst setting": round(max(by_setting), 3),
-        "99th percentile of pixels": round(float(flat.quantile(0.99)), 2),
+        "99th percentile of pixels": round(float(flat.kthvalue(round(0.99 * len(flat))).values), 2),
         "settings within 0.5": sum(error <= 0.5 for error in by_setting),
     }
 

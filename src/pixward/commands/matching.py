@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pixward.search.problem import Goal
     from pixward.types import Editor
 
-OPENED_OTHERWISE = 25.0
+OPENED_OTHERWISE = 18.0
 """dB between search and full-size render below which the editor has not opened what was searched on: a mirrored or
 float file, CMYK ..."""
 

@@ -84,16 +84,17 @@ def train_edit(job: EditTraining, watch: Watch) -> Path:
     """
     _check(job)
     seed_everything(job.seed)
-    try:
-        bank = tile_bank(photo_files(job.photos), seed=job.seed)
-    except (FileNotFoundError, OSError) as error:
-        raise PixwardError(f"cannot read training photos: {error}") from None
+    # Before any tiles: a folder of raw files holds no pictures.
     if isinstance(job.editor, ExternalEditor) and job.algorithm in ("response", "map"):
         from pixward.commands.real_training import train_real
 
         return train_real(job, watch)
     if job.algorithm == "map":
         raise PixwardError("a map leads from a real editor's sliders to chain:photo's: name one with --editor")
+    try:
+        bank = tile_bank(photo_files(job.photos), seed=job.seed)
+    except (FileNotFoundError, OSError) as error:
+        raise PixwardError(f"cannot read training photos: {error}") from None
     trainers = {"pretrain": _pretrain, "response": _response, "td3": _td3}
     with Run(job.out / job.algorithm, resume=job.resume) as run:
         return trainers[job.algorithm](job, bank, run, watch)
