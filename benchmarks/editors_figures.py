@@ -2,8 +2,8 @@
 
     python benchmarks/editors_figures.py runs/editors/pictures.jsonl runs/editors/raw.jsonl
 
-Every figure is a mean over photos, with the 5th percentile (or the worst) beside it; lost photos are counted, not left
-out.
+Every figure is a mean over photos, with the 5th percentile (or the worst) beside it. A search that failed would leave
+no line: the number of photos stands beside every promise.
 """
 
 from __future__ import annotations
@@ -209,6 +209,9 @@ NOTES = {
         "The cameras are made up; none of them was shown to the networks, but those that were come from the same "
         "generator, with other photos and another seed. No file of a real camera is here.",
         "The oracle is the same search with 300 renders: what these sliders can do, not what could be done.",
+        "Searched at the commit above while other work was done on the machine, so that seconds are upper bounds; the "
+        "full-size renders were made and compared once more with `--again` afterwards, each with the JPEG laid over it "
+        "for itself (before, all three had shared one alignment; no mean moved by more than the page shows).",
         "By hand: `darktable-cli PHOTO SIDECAR OUT` or `rawtherapee-cli -p SIDECAR -c PHOTO` typed as a person would, "
         "against the picture that match rendered.",
     ],

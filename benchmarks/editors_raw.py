@@ -8,7 +8,8 @@ bsds500/val (481 pixels); ``benchmarks/cameras.py`` makes them and their "camera
 editors'. What is compared are full-size renders, each by a fresh process of the editor: what the editor does by itself
 with a file that nobody has touched (darktable: filmic; RawTherapee: its auto-matched curve), the setting
 that ``match`` finds with 30 renders of a small raw file, and with 300 (the oracle: as near as these sliders get). All
-three are reduced to 512 pixels, and the JPEG is laid over the first of them; the same pixels count for all.
+three are reduced to 512 pixels, the JPEG is laid over each of them for itself, and only what corresponds in all three
+counts. ``--again`` renders and compares once more what was found before, without searching.
 """
 
 from __future__ import annotations
@@ -58,48 +59,52 @@ def by_hand(name: str, photo: Path, sidecar: Path, folder: Path) -> Tensor:
 
 
 def measure(program: RealProgram, editor: ExternalEditor, photo: Path, folder: Path) -> dict:
-    """All figures of one raw file."""
-    name = program.name.removesuffix(":raw")
+    """Both searches of one raw file, and how near their full-size renders come."""
     opened = open_photo(photo, program, editor, folder)
     goal, alignment = lay_goal(opened, embedded_jpeg(photo))
-    full, settings, rows = {}, {}, {}
+    found: dict = {"settings": {}, "start": {}}
     for label, renders in (("match", FEW), ("oracle", MANY)):
         start = time.perf_counter()
-        found = match(opened.source, goal, editor=opened.editor, renders=renders)
+        result = match(opened.source, goal, editor=opened.editor, renders=renders)
         seconds = time.perf_counter() - start
-        settings[label] = found.setting
-        text, out = opened.sidecar(found.setting), folder / f"{label}.tif"
+        found["settings"][label] = result.setting
+        found["start"] = result.source_distance
+        found[label] = {"renders": result.renders, "seconds": round(seconds, 2), "preview": result.distance}
+    found["alignment"] = {"zoom": alignment.zoom, "k1": alignment.k1, "quality": alignment.quality}
+    return found
+
+
+def compare(program: RealProgram, editor: ExternalEditor, photo: Path, folder: Path, found: dict) -> dict:
+    """``found`` with the figures of the full-size renders: match, oracle and the editor's own default."""
+    name = program.name.removesuffix(":raw")
+    opened = open_photo(photo, program, editor, folder)
+    rows = {"match": dict(found["match"]), "oracle": dict(found["oracle"]), "default": {}}
+    full: dict[str, Tensor] = {}
+    for label, setting in found["settings"].items():
+        text, out = opened.sidecar(setting), folder / f"{label}.tif"
         start = time.perf_counter()
         program.final(photo, text, out, bits=16, seconds=900)
-        rows[label] = {
-            "renders": found.renders,
-            "seconds": round(seconds, 2),
-            "full_seconds": round(time.perf_counter() - start, 2),
-            "preview": found.distance,
-            "agreement": agreement(opened, found.setting, load(out)),
-        }
+        rows[label]["full_seconds"] = round(time.perf_counter() - start, 2)
+        rows[label]["agreement"] = agreement(opened, setting, load(out))
         full[label] = to_tensor(load(out).pixels)
         if label == "match":
             sidecar = folder / f"edit{program.suffix}"
             sidecar.write_text(text)
             rows[label]["by_hand"] = distances(quantize(by_hand(name, photo, sidecar, folder)), quantize(full[label]))
-    out = folder / "default.tif"
-    program.final_default(photo, out, bits=16, seconds=900)
-    full["default"] = to_tensor(load(out).pixels)
-    rows["default"] = {"preview": found.source_distance}
-    # One frame for all, that of the match: an editor's own default may cut its edges otherwise.
-    height, width = full["match"].shape[2:]
-    size = (round(height * SIDE / max(height, width)), round(width * SIDE / max(height, width)))
-    small = {label: quantize(resize_to(picture, size)) for label, picture in full.items()}
-    laid = align(preview(embedded_jpeg(photo), 2 * SIDE), small["match"])
+    program.final_default(photo, folder / "default.tif", bits=16, seconds=900)
+    full["default"] = to_tensor(load(folder / "default.tif").pixels)
+    jpeg = preview(embedded_jpeg(photo), 2 * SIDE)
+    small, laid = {}, {}
+    for label, picture in full.items():
+        height, width = picture.shape[2:]
+        size = (round(height * SIDE / max(height, width)), round(width * SIDE / max(height, width)))
+        small[label] = quantize(resize_to(picture, size))
+        laid[label] = align(jpeg, small[label])
+    weight = torch.stack([resize_to(one.weight, small["match"].shape[2:]) for one in laid.values()]).amin(0)
     for label, picture in small.items():
-        rows[label]["full"] = distances(picture, quantize(laid.goal), laid.weight)
-    return {
-        **rows,
-        "settings": settings,
-        "alignment": {"zoom": alignment.zoom, "k1": alignment.k1, "quality": alignment.quality},
-        "compared": round(float((laid.weight > 0).float().mean()), 3),
-    }
+        mine = resize_to(weight, (picture.shape[2], picture.shape[3]))
+        rows[label]["full"] = distances(picture, quantize(laid[label].goal), mine)
+    return {**found, **rows, "compared": round(float((weight > 0).float().mean()), 3)}
 
 
 def main() -> None:
@@ -109,6 +114,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--raws", type=Path, default=Path("runs/editors/raws"), help="where the raw files lie or go")
     parser.add_argument("--part", default="0/1")
+    parser.add_argument("--again", type=Path, help="lines of an earlier run, whose settings are taken")
     job = parser.parse_args()
     torch.set_num_threads(1)
     if not (job.raws / "truth.json").exists():
@@ -116,6 +122,8 @@ def main() -> None:
     raws = sorted(job.raws.glob("*.dng"))
     lines = [json.loads(line) for line in job.out.read_text().splitlines()] if job.out.exists() else []
     done = {(line["editor"], line["photo"]) for line in lines}
+    before = [json.loads(line) for line in job.again.read_text().splitlines()] if job.again else []
+    known = {(line["editor"], line["photo"]): line for line in before}
     part, parts = map(int, job.part.split("/"))
     program = real_program(job.editor, raw=True)
     with ExternalEditor(program, workers=1) as editor:
@@ -123,9 +131,11 @@ def main() -> None:
             if number % parts != part or (job.editor, photo.name) in done:
                 continue
             with tempfile.TemporaryDirectory() as folder:
-                found = measure(program, editor, photo.absolute(), Path(folder))
+                old = known.get((job.editor, photo.name))
+                found = old or measure(program, editor, photo.absolute(), Path(folder))
+                found = compare(program, editor, photo.absolute(), Path(folder), found)
             about = {"editor": job.editor, "version": program.version, "photo": photo.name}
-            line = {**about, **found, "commit": commit(), "hardware": hardware()}
+            line = {**found, **about, "commit": old["commit"] if old else commit(), "hardware": hardware()}
             with job.out.open("a") as file:
                 file.write(json.dumps(line) + "\n")
             print(photo.name, {label: found[label]["full"] for label in ("default", "match", "oracle")}, flush=True)

@@ -36,6 +36,11 @@ FULL_SECONDS = 15 * RENDER_SECONDS
 """What a full-size render may take."""
 
 
+OPENED_OTHERWISE = 18.0
+"""dB between search and full-size render below which the editor has not opened what is searched on. Measured: at most
+12 where it has not, at least 20 where it turns a picture and loses a row of pixels by it."""
+
+
 class RealProgram(EditorProgram, Protocol):
     """What a real editor's program object has beside what rendering needs."""
 
@@ -144,6 +149,24 @@ def agreement(opened: Opened, setting: Mapping[str, float], full: Photo) -> floa
     share = found.weight / found.weight.sum()
     error = float((((small - quantize(found.goal)) ** 2).mean(1, keepdim=True) * share).sum())
     return round(decibels(error), 3)
+
+
+def check_opens(opened: Opened, folder: Path, seconds: float = FULL_SECONDS) -> None:
+    """Let the editor render a picture untouched, once at full size, before a search is spent on it.
+
+    Editors read mirrored pictures, CMYK, float samples and rare kinds of files otherwise than pixward, or not at all.
+
+    Raises:
+        PixwardError: the editor cannot open the picture, or shows something else.
+    """
+    setting = opened.program.space.to_dict(opened.program.space.defaults()[0])
+    out = folder / "untouched.tif"
+    opened.program.final(opened.photo, opened.sidecar(setting), out, bits=8, seconds=seconds)
+    if agreement(opened, setting, load(out)) < OPENED_OTHERWISE:
+        raise PixwardError(
+            f"{opened.program.name} opens {opened.photo} otherwise than pixward does (mirrored, CMYK, float ...?); "
+            "save it as an upright 8-bit or 16-bit sRGB file, and match that"
+        )
 
 
 def _small(whole: Frame, folder: Path) -> Frame:

@@ -130,6 +130,30 @@ def test_existing_sidecars_stay(pixward: Pixward, place: Path, name: str, suffix
     assert sidecar.read_text() != "a person's work"
 
 
+@pytest.mark.parametrize(
+    "name, kind, said",
+    [
+        pytest.param("darktable", "float", "opens photo.tif otherwise than pixward does", marks=needs_darktable),
+        pytest.param("rawtherapee", "float", "opens photo.tif otherwise than pixward does", marks=needs_rawtherapee),
+        pytest.param("rawtherapee", "webp", "rendered nothing from photo.webp", marks=needs_rawtherapee),
+    ],
+)
+def test_what_an_editor_opens_otherwise_is_said_before_the_search(
+    pixward: Pixward, place: Path, name: str, kind: str, said: str
+):
+    import tifffile
+
+    pixels = picture(96, 64)
+    if kind == "float":
+        tifffile.imwrite("photo.tif", pixels.astype(np.float32) / 255, photometric="rgb")
+    else:
+        Image.fromarray(pixels).save("photo.webp", lossless=True)
+    before = sorted(os.listdir())
+    photo = {"float": "photo.tif", "webp": "photo.webp"}[kind]
+    assert said in pixward("match", photo, "--goal", "goal.png", "--editor", name).line
+    assert sorted(os.listdir()) == before
+
+
 def test_a_program_of_ones_own(pixward: Pixward, place: Path):
     done = pixward(
         "match", "photo.png", "--goal", "goal.png", "--editor", "command:gain.toml", "--renders", 6, "--json"

@@ -177,6 +177,8 @@ def test_the_networks_of_a_program_of_ones_own(pixward: Pixward, photos: Path, t
     assert len(calls(tmp_path)) == 32
     assert (out / "policy.safetensors").is_file()
     assert pixward(*words, "--algorithm", "pretrain", "--steps", 1, "--resume").code == 0
+    other = pixward(*words, "--algorithm", "response", "--seed", 1, "--resume")
+    assert "holds renders of another editor, other photos or another seed" in other.line
 
 
 def test_a_map_is_for_real_editors(pixward: Pixward, photos: Path, tmp_path: Path):

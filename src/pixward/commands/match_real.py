@@ -32,7 +32,7 @@ def run_real(job: Job, *, as_json: bool) -> None:
     from pixward.files import save_atomic
     from pixward.image import load
     from pixward.raw import is_raw
-    from pixward.real import FULL_SECONDS, RENDER_SECONDS, agreement, lay_goal, open_photo
+    from pixward.real import FULL_SECONDS, RENDER_SECONDS, agreement, check_opens, lay_goal, open_photo
     from pixward.report import film
     from pixward.search.problem import Goal
     from pixward.settings import setting_text
@@ -50,6 +50,8 @@ def run_real(job: Job, *, as_json: bool) -> None:
         check_locks(job.locked, editor)
         opened = open_photo(files.photo, program, editor, Path(folder))
         goal, alignment = lay_goal(opened, target)
+        if opened.loaded is not None:
+            check_opens(opened, Path(folder), full_seconds)
         result = search(job, opened.editor, opened.source, goal, quiet=as_json)
         text = opened.sidecar(result.setting)
         shown = goal.image if isinstance(goal, Goal) else goal

@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from pixward.search.problem import Goal
     from pixward.types import Editor
 
-OPENED_OTHERWISE = 18.0
-"""dB between search and full-size render below which the editor has not opened what was searched on: a mirrored or
-float file, CMYK ..."""
-
 
 def check_locks(locked: Mapping[str, float], editor: Editor) -> None:
     """PixwardError for a slider that the editor does not have, or a value that it cannot take."""
@@ -147,10 +143,6 @@ def _print_table(job: Job, result: MatchResult, finish: Finish, space: ParamSpac
     if finish.agreement is not None:
         words = f"the full-size render, reduced, is within {finish.agreement:.1f} dB of what the search saw"
         console.print(f"{job.editor} {finish.version}: {words}", style="dim")
-        if finish.agreement < OPENED_OTHERWISE:
-            words = f"Look at it: {job.editor} seems to open {job.files.photo.name} otherwise than pixward does"
-            advice = "save the photo as an upright 8-bit or 16-bit sRGB file, and match that."
-            console.print(Text(f"{words}; {advice}".encode("utf-8", "replace").decode()), soft_wrap=True)
     for path in job.files.outputs.paths():
         # A file name may hold brackets, which rich would read as markup, or bytes that are no text.
         console.print(Text(f"wrote {path}".encode("utf-8", "replace").decode()), soft_wrap=True)

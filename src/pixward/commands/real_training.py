@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,6 +19,7 @@ from pixward.data.pairs import photo_files
 from pixward.data.renders import Gathering, PixelPairs, RenderBank, Sources, gather
 from pixward.editors.external import ExternalEditor
 from pixward.errors import PixwardError
+from pixward.files import save_text
 from pixward.policies.mapped import MappedResponse, MapSettings, SliderMap, describe_map
 from pixward.policies.response import Response, ResponseSettings, describe_response, pixel_features
 from pixward.real import RealProgram, open_photo
@@ -40,7 +43,7 @@ def train_real(job: EditTraining, watch: Watch) -> Path:
     raw = job.editor.name.endswith(":raw")
     files = _raw_files(job.photos) if raw else _pictures(job.photos)
     order = torch.randperm(len(files), generator=torch.Generator().manual_seed(job.seed)).tolist()
-    with tempfile.TemporaryDirectory(prefix="pixward-") as small:
+    with tempfile.TemporaryDirectory(prefix=f"pixward-{os.getpid()}-") as small:
         sources = partial(_source, job.editor, [files[place] for place in order], Path(small))
         return _gathered(job, sources, len(files), watch)
 
@@ -48,10 +51,24 @@ def train_real(job: EditTraining, watch: Watch) -> Path:
 def _gathered(job: EditTraining, sources: Sources, photos: int, watch: Watch) -> Path:
     how = Gathering(photos, max(2, job.renders // (2 * PAIRS)), PAIRS, seed=job.seed)
     folder = job.out / "renders"
+    _check_bank(folder, job, photos)
     for have, total in gather(folder, sources, pixel_features, how):
         if have % 50 == 0 or have == total:
             watch({"step": 0, "renders": 2 * PAIRS * have, "of": 2 * PAIRS * total})
     return fit(job, RenderBank(folder), watch)
+
+
+def _check_bank(folder: Path, job: EditTraining, photos: int) -> None:
+    """Renders that are there must be of this editor, these photos and this seed: mixed ones would teach nothing."""
+    wanted = {"editor": job.editor.name, "sliders": list(job.editor.space.names), "photos": photos, "seed": job.seed}
+    place = folder / "bank.json"
+    if not place.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        save_text(place, json.dumps(wanted, indent=1) + "\n")
+    elif json.loads(place.read_text(encoding="utf-8")) != wanted:
+        raise PixwardError(
+            f"{folder} holds renders of another editor, other photos or another seed: choose another RUN"
+        )
 
 
 def _pictures(folders: Sequence[Path]) -> list[Path]:
