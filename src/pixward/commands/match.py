@@ -84,13 +84,9 @@ def command(
     Example:  pixward match photo.jpg --goal liked.jpg --lock sharpness=0 --out matched
     Example:  pixward match photo.nef --goal embedded --editor darktable
     """
-    if bits not in (None, 8, 16):
-        raise typer.BadParameter("must be 8 or 16", param_hint="--bits")
-    if bits == 16 and file_format is Format.jpg:
-        raise typer.BadParameter("a JPEG holds 8 bits only; add --format png or tiff", param_hint="--bits")
+    _check_bits(bits, file_format)
     locked = parse_locks(lock or [])
-    outputs = Outputs.of(out, photo.stem, file_format)
-    files = Files(photo, goal, outputs, sidecar, force, bits)
+    files = Files(photo, goal, Outputs.of(out, photo.stem, file_format), sidecar, force, bits)
     renders = renders or (REAL_RENDERS if is_real(editor) else RENDERS)
     job = Job(files, editor, strategy, renders, locked, seed, networks, tuple(extra or ()), render_seconds)
     run_job(job, as_json=as_json)
@@ -158,6 +154,13 @@ class Job:
     networks: Path | None
     extra: tuple[str, ...] = ()
     seconds: float = 60.0
+
+
+def _check_bits(bits: int | None, file_format: Format) -> None:
+    if bits not in (None, 8, 16):
+        raise typer.BadParameter("must be 8 or 16", param_hint="--bits")
+    if bits == 16 and file_format is Format.jpg:
+        raise typer.BadParameter("a JPEG holds 8 bits only; add --format png or tiff", param_hint="--bits")
 
 
 def parse_locks(texts: list[str]) -> dict[str, float]:
