@@ -59,10 +59,7 @@ def command(
         "pixward-out"
     ),
     render_seconds: Annotated[
-        float,
-        typer.Option(
-            metavar="S", min=0.1, help="What a render or the start of a real editor may take; full size: 15 times that."
-        ),
+        float, typer.Option(metavar="S", min=0.1, help="Time for a render of a real editor; full size: 15 times that.")
     ] = 60.0,
     sidecar: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where a real editor's sidecar goes; default: beside PHOTO.")
@@ -85,10 +82,11 @@ def command(
     Example:  pixward match photo.nef --goal embedded --editor darktable
     """
     _check_bits(bits, file_format)
-    locked = parse_locks(lock or [])
     files = Files(photo, goal, Outputs.of(out, photo.stem, file_format), sidecar, force, bits)
     renders = renders or (REAL_RENDERS if is_real(editor) else RENDERS)
-    job = Job(files, editor, strategy, renders, locked, seed, networks, tuple(extra or ()), render_seconds)
+    job = Job(
+        files, editor, strategy, renders, parse_locks(lock or []), seed, networks, tuple(extra or ()), render_seconds
+    )
     run_job(job, as_json=as_json)
 
 
