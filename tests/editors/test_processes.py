@@ -111,7 +111,9 @@ def test_a_program_that_cannot_be_started(tmp_path: Path) -> None:
 def _ours(folder: Path, code: str) -> subprocess.Popen[bytes]:
     """Another Python, which uses our module to run a program with a child, in ``folder``."""
     call = f"run({[*PYTHON, FAMILY + 'time.sleep(600)']!r}, seconds=600, folder={str(folder)!r})"
-    script = f"from pixward.editors.processes import *\n{code.format(call=call)}"
+    # Under nohup, as tests often run, SIGHUP would be ignored.
+    plain = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)"
+    script = f"{plain}\nfrom pixward.editors.processes import *\n{code.format(call=call)}"
     return subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
