@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from pixward.commands.editors import load_editor
 from pixward.policies import weights
 from pixward.policies.goal import load_policy
-from pixward.policies.pixel import load_pixel_policy
 from pixward.policies.mapped import load_map
+from pixward.policies.pixel import load_pixel_policy
 from pixward.policies.response import load_response
 from pixward.policies.saliency import load_saliency
 from pixward.policies.weights import find_weights, load_weights, save_weights
