@@ -11,9 +11,9 @@ renders that no network saw, of values and of slopes (slopes: 0.52 in darktable,
     darktable     map 0.040, 0.18    response 0.024, 0.109
     rawtherapee   map 0.053, 0.23    response 0.034, 0.168
 
-The shipped ones were fitted by this code on the renders but for those 20 files: 3,000 steps for a map, 5,500 (darktable)
-and 5,000 steps for a response, seed 0; the renders were gathered in another order of the photos than here. darktable's
-response ran 4,000 of its steps on the schedule of 8,000.
+The shipped ones were fitted by this code on the renders but for those 20 files: 3,000 steps for a map, 5,500
+(darktable) and 5,000 steps for a response, seed 0; the renders were gathered in another order of the photos than here.
+darktable's response ran 4,000 of its steps on the schedule of 8,000.
 """
 
 from __future__ import annotations
