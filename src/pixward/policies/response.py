@@ -93,7 +93,7 @@ class Response(nn.Module):
         no compiler is loaded for it (``torch.func`` takes seconds to import).
         """
         layers, sliders = self.settings.layers, len(params)
-        modulation, slopes = _value_and_slopes(self.film, params)
+        modulation, slopes = value_and_slopes(self.film, params)
         scales, shifts = modulation.unflatten(0, (2, layers, -1)).unbind(0)
         scale_slopes, shift_slopes = slopes.unflatten(1, (2, layers, -1)).unbind(1)
         hidden = self.entry(pixels)
@@ -110,7 +110,7 @@ class Response(nn.Module):
         return values.flatten(), (tangent @ self.exit.weight.T).flatten(1).T.contiguous()
 
 
-def _value_and_slopes(layers: nn.Sequential, row: Tensor) -> tuple[Tensor, Tensor]:
+def value_and_slopes(layers: nn.Sequential, row: Tensor) -> tuple[Tensor, Tensor]:
     """Output ``(m,)`` of linear and SiLU layers at ``row`` ``(d,)``, and its derivatives ``(d, m)``."""
     slopes = torch.eye(len(row), dtype=row.dtype, device=row.device)
     for layer in layers:
