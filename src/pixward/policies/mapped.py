@@ -7,6 +7,7 @@ are wanted (:class:`MappedResponse`), and the chain's policy makes the first gue
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -128,9 +129,8 @@ def chain_response(pixels: Tensor, setting: Tensor) -> Tensor:
     return (here + local).transpose(1, 2)
 
 
-def _forward_mode(function: object, rows: Tensor) -> tuple[Tensor, Tensor]:
+def _forward_mode(function: Callable[[Tensor], Tensor], rows: Tensor) -> tuple[Tensor, Tensor]:
     """``function(rows (B, d)) -> (B, m)`` and its derivatives ``(B, m, d)``, all directions in one pass."""
-    assert callable(function)
     batch, size = rows.shape
     directions = torch.eye(size, dtype=rows.dtype, device=rows.device).repeat(batch, 1)
     with forward_ad.dual_level():
