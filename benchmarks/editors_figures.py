@@ -198,8 +198,8 @@ NOTES = {
     "pictures": [
         "Goals are half-range: people move a few sliders part of the way. Identity is the untouched photo.",
         "`hybrid, map only` knows of this editor no more than a calibrated map of its sliders, through which it uses "
-        "the policy and the filters of `chain:photo`; `least-squares` starts cold. No policy was trained on a real editor: "
-        "`hybrid` uses the mapped one, and a response of the editor's own.",
+        "the policy and the filters of `chain:photo`; `least-squares` starts cold. No policy was trained on a real "
+        "editor: `hybrid` uses the mapped one, and a response of the editor's own.",
         "Each search had one process of the editor to itself, and one of two cores; two ran side by side, and other "
         "work was done on the machine, so that seconds are upper bounds. Sliders that do nearly the same (chroma, "
         "saturation, vibrance) can be found elsewhere than they were and still give the same picture.",
@@ -208,7 +208,8 @@ NOTES = {
     ],
     "raw": [
         "The cameras are made up; no file of a real camera is here. No network has seen any raw file: those that "
-        "search were trained on pictures, and darktable's two sliders of the tone curve are measured by finite differences.",
+        "search were trained on pictures, and darktable's two sliders of the tone curve are measured by finite "
+        "differences.",
         "The oracle is the same search with 300 renders: what these sliders can do, not what could be done.",
         "Searched at the commit above while other work was done on the machine, so that seconds are upper bounds; the "
         "full-size renders were made and compared once more with `--again` afterwards, each with the JPEG laid over it "
