@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pixward.data.paired import by_stem, listed
 from pixward.data.pairs import photo_files
 from pixward.errors import PixwardError
 from pixward.image import from_tensor, load, to_tensor
@@ -47,30 +48,13 @@ def read_before_after(before: Path, after: Path, ids: Path | None = None) -> lis
         FileNotFoundError: a folder without pictures, or no such list.
         PixwardError: a stem twice in a folder or list, an empty list, a missing partner, two sizes, a damaged picture.
     """
-    first, second = _by_stem(before), _by_stem(after)
-    names = sorted(first) if ids is None else _listed(ids)
+    first, second = by_stem(photo_files([before])), by_stem(photo_files([after]))
+    names = sorted(first) if ids is None else listed(ids)
     for name in names:
         for folder, found in ((before, first), (after, second)):
             if name not in found:
                 raise PixwardError(f"{folder} has no picture {name}: add it, or take {name} out of the pairs")
     return [_read(name, first[name], second[name]) for name in names]
-
-
-def _by_stem(folder: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for path in photo_files([folder]):
-        if path.stem in found:
-            raise PixwardError(f"{found[path.stem]} and {path} have one stem: pairs are told by it, remove one of them")
-        found[path.stem] = path
-    return found
-
-
-def _listed(ids: Path) -> list[str]:
-    names = [line.strip() for line in ids.read_text(encoding="utf-8").splitlines() if line.strip()]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice or not names:
-        raise PixwardError(f"{ids} names {min(twice)} twice" if twice else f"{ids} names no pictures")
-    return names
 
 
 def _read(name: str, before: Path, after: Path) -> BeforeAfter:
