@@ -94,9 +94,13 @@ def _pictures(folder: Path, expert: str) -> Found | None:
 
 
 def _inner(folder: Path) -> Path:
-    """Where the 8-bit sRGB copies are: the XYZ ones beside them are not display-referred."""
+    """Where the 8-bit sRGB copies are: the 16-bit XYZ ones that lie beside them are not display-referred."""
     small = folder / "JPG" / "480p"
-    return small if small.is_dir() else folder
+    if small.is_dir():
+        return small
+    if any("XYZ" in path.name for path in folder.glob("*/*")):
+        raise PixwardError(f"{folder} has the XYZ copies only: fetch JPG/480p, which is sRGB as a screen shows it")
+    return folder
 
 
 def _below(folder: Path, names: Iterable[str]) -> list[Path]:

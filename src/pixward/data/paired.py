@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pixward.data.pairs import photo_files
+from pixward.decode import RAW
 from pixward.errors import PixwardError
 
 LAYOUTS = ("folders", "fivek", "hdrplus")
@@ -62,8 +63,19 @@ def pairs_of(folder: Path, layout: str, ids: Path | None = None) -> list[PhotoPa
     for part in ("source", "goal"):
         if not (folder / part).is_dir():
             raise PixwardError(f"{folder} has no folder {part}: layout folders wants source/ and goal/, equal stems")
-    sources, goals = (by_stem(photo_files([folder / part])) for part in ("source", "goal"))
+    sources, goals = by_stem(_photos(folder / "source")), by_stem(photo_files([folder / "goal"]))
     return join(sources, goals, f"{folder / 'goal'} has no picture", None if ids is None else listed(ids))
+
+
+def _photos(folder: Path) -> list[Path]:
+    """Pictures and camera raw files."""
+    raws = [path for path in sorted(folder.rglob("*")) if RAW.search(path.name)]
+    try:
+        return [*photo_files([folder]), *raws]
+    except FileNotFoundError:
+        if raws:
+            return raws
+        raise
 
 
 def join(
