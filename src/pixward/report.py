@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-import numpy as np
-import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from pixward.image import quantize
 from pixward.match import MatchResult
+from pixward.panels import ACCENT, CARD, DIM, DOT, GROUND, LINE, TEXT, fit, font, picture
 from pixward.params import ParamSpace
 from pixward.search.problem import psnr
 
@@ -22,9 +21,6 @@ MOST_RENDERS = 60
 PICKED_RENDERS = 22
 """How many a longer search shows: its first, those that improved on all before (thinned evenly), and its best."""
 
-# A neutral surround, as in photo editors: a coloured one would change how the pictures look.
-_GROUND, _CARD, _LINE = (24, 24, 24), (36, 36, 36), (62, 62, 62)
-_TEXT, _DIM, _DOT, _ACCENT = (232, 232, 232), (160, 160, 160), (125, 125, 125), (244, 180, 60)
 _SIDE, _GAP, _MARGIN, _PAD = 256, 16, 28, 10
 _CAPTION, _HEADER, _PLOT = 104, 76, 200
 _CHANGES = 3
@@ -49,6 +45,43 @@ class Tile:
     best: bool = False
 
 
+@dataclass(frozen=True)
+class Measure:
+    """How near a render is, as a strip tells it.
+
+    Attributes:
+        key: of ``MatchResult.distance``.
+        title: of the curve.
+        figure: a value in words.
+        value: of a trial's ``mse``.
+        rising: whether higher is nearer.
+        step: the finest that the curve's axis counts in.
+    """
+
+    key: str
+    title: str
+    figure: Callable[[float], str]
+    value: Callable[[float], float]
+    rising: bool
+    step: float
+
+
+PSNR = Measure("psnr", "PSNR to the goal in dB", lambda value: f"{value:.1f} dB", psnr, True, 1)
+LOOK = Measure(
+    "look",
+    "distance to the look (lower is nearer)",
+    lambda value: f"look {value:.3f}",
+    lambda mse: math.sqrt(max(mse, 0.0)),
+    False,
+    0.001,
+)
+
+
+def measure_of(result: MatchResult) -> Measure:
+    """What ``result`` is measured by: a picture of another scene has no PSNR."""
+    return LOOK if LOOK.key in result.distance else PSNR
+
+
 def film(
     source: Tensor, goal: Tensor, result: MatchResult, space: ParamSpace, names: tuple[str, str] = ("photo", "goal")
 ) -> Image.Image:
@@ -56,20 +89,20 @@ def film(
 
     Args:
         source: the photo as it was searched on, ``(1, 3, h, w)``.
-        goal: the goal, the same shape.
+        goal: the goal, the same shape; for a look the reference, of any.
         result: what :func:`pixward.match.match` returned for them.
         space: the sliders of its editor.
         names: what to call the two in the header, usually their file names.
     """
     tiles = _tiles(source, goal, result, space)
-    width, height = tiles[0].picture.size
+    width, height = (max(side) for side in zip(*(tile.picture.size for tile in tiles), strict=True))
     card = (max(width, 168) + 2 * _PAD, height + _CAPTION + 2 * _PAD)
     columns = _columns(len(tiles), card)
     rows = math.ceil(len(tiles) / columns)
     body = rows * (card[1] + _GAP)
     # A strip of very few tiles still needs room for its header and its curve.
     total = max(columns * (card[0] + _GAP) - _GAP, 760)
-    canvas = Image.new("RGB", (total + 2 * _MARGIN, _HEADER + body + _PLOT + 2 * _MARGIN), _GROUND)
+    canvas = Image.new("RGB", (total + 2 * _MARGIN, _HEADER + body + _PLOT + 2 * _MARGIN), GROUND)
     draw = ImageDraw.Draw(canvas)
     _header(draw, result, names, total, len(tiles) - 2)
     for k, tile in enumerate(tiles):
@@ -91,31 +124,25 @@ def shown(result: MatchResult) -> list[int]:
             lowest = error
     if len(record) > PICKED_RENDERS:
         record = [record[round(i * (len(record) - 1) / (PICKED_RENDERS - 1))] for i in range(PICKED_RENDERS)]
-    return record
+    # Towards a look the solver may have settled for a render that is not the nearest.
+    return record if result.best is None else sorted({*record, result.best})
 
 
 def _tiles(source: Tensor, goal: Tensor, result: MatchResult, space: ParamSpace) -> list[Tile]:
-    start = f"{result.source_distance['psnr']:.1f} dB"
-    tiles = [Tile(_picture(quantize(source[0])), "photo", start, ("untouched",), best=result.best is None)]
+    measure = measure_of(result)
+    start = measure.figure(result.source_distance[measure.key])
+    tiles = [Tile(picture(quantize(source[0]), _SIDE), "photo", start, ("untouched",), best=result.best is None)]
     before = space.default_action()[0]
     for k in shown(result):
         trial = result.trials[k]
         lines = _changes(space, before, trial.action.cpu())
-        picture = _picture(trial.image.float() / 255)
-        tiles.append(Tile(picture, f"{k + 1}", f"{psnr(trial.mse):.1f} dB", lines, best=k == result.best))
+        drawn, figure = picture(trial.image.float() / 255, _SIDE), measure.figure(measure.value(trial.mse))
+        tiles.append(Tile(drawn, f"{k + 1}", figure, lines, best=k == result.best))
         before = trial.action.cpu()
-    return [*tiles, Tile(_picture(quantize(goal[0])), "goal")]
-
-
-def _picture(image: Tensor) -> Image.Image:
-    """``(3, H, W)`` in [0, 1] as a picture whose longest side fills its tile; pixels of tiny photos stay squares."""
-    pixels = (image.detach().cpu() * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
-    picture = Image.fromarray(np.ascontiguousarray(pixels))
-    scale = _SIDE / max(picture.size)
-    if scale == 1:
-        return picture
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    return picture.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS)
+    # A reference has its own shape: it is drawn to fit where a photo does.
+    wide, tall = tiles[0].picture.size
+    side = max(goal.shape[2:]) * min(wide / goal.shape[3], tall / goal.shape[2])
+    return [*tiles, Tile(picture(quantize(goal[0]), round(side)), "goal" if measure is PSNR else "reference")]
 
 
 def _changes(space: ParamSpace, before: Tensor, after: Tensor) -> tuple[str, ...]:
@@ -142,34 +169,16 @@ def _columns(tiles: int, card: tuple[int, int]) -> int:
     return math.ceil(tiles / rows)
 
 
-@lru_cache(maxsize=8)
-def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    return ImageFont.load_default(size=size)
-
-
-def _fit(draw: ImageDraw.ImageDraw, text: str, size: int, room: float) -> str:
-    """``text`` on one line, cut in the middle if it is wider than ``room`` pixels."""
-    # A file name may hold line breaks, or bytes that are no text.
-    text = "".join(c if c.isprintable() else "?" for c in text)
-    if draw.textlength(text, _font(size)) <= room:
-        return text
-    keep = len(text)
-    while keep > 2:
-        keep -= 1
-        cut = f"{text[: keep - keep // 2]}...{text[len(text) - keep // 2 :]}"
-        if draw.textlength(cut, _font(size)) <= room:
-            return cut
-    return ""
-
-
 def _header(draw: ImageDraw.ImageDraw, result: MatchResult, names: tuple[str, str], room: int, tiles: int) -> None:
     title = f"{names[0]}  to  {names[1]}"
-    gain = f"{result.source_distance['psnr']:.1f} dB untouched, {result.distance['psnr']:.1f} dB matched"
-    draw.text((_MARGIN, _MARGIN - 6), _fit(draw, title, 24, room), _TEXT, _font(24))
+    measure = measure_of(result)
+    before, after = (measure.figure(row[measure.key]) for row in (result.source_distance, result.distance))
+    gain = f"{before} untouched, {after} matched"
+    draw.text((_MARGIN, _MARGIN - 6), fit(draw, title, 24, room), TEXT, font(24))
     facts = [result.editor, result.strategy, _count(result.renders), gain]
     if tiles < result.renders:
         facts.append(f"{tiles} shown: the first, those that improved, the best")
-    draw.text((_MARGIN, _MARGIN + 28), _fit(draw, "   |   ".join(facts), 15, room), _DIM, _font(15))
+    draw.text((_MARGIN, _MARGIN + 28), fit(draw, "   |   ".join(facts), 15, room), DIM, font(15))
 
 
 def _count(renders: int) -> str:
@@ -181,43 +190,43 @@ def _draw_tile(
 ) -> None:
     left, top = at
     box = (left, top, left + card[0], top + card[1])
-    draw.rounded_rectangle(box, 6, _CARD, _ACCENT if tile.best else None, 3 if tile.best else 0)
+    draw.rounded_rectangle(box, 6, CARD, ACCENT if tile.best else None, 3 if tile.best else 0)
     canvas.paste(tile.picture, (left + (card[0] - tile.picture.width) // 2, top + _PAD))
     x, y, right = left + _PAD, top + 2 * _PAD + tile.picture.height, left + card[0] - _PAD
-    draw.text((x, y), tile.title, _TEXT, _font(17))
+    draw.text((x, y), tile.title, TEXT, font(17))
     if tile.best:
-        start = x + draw.textlength(tile.title, _font(17)) + 8
-        draw.rounded_rectangle((start, y + 1, start + 42, y + 20), 9, _ACCENT)
-        draw.text((start + 21, y + 10), "best", _GROUND, _font(13), anchor="mm")
-    draw.text((right, y), tile.figure, _ACCENT if tile.best else _TEXT, _font(17), anchor="ra")
+        start = x + draw.textlength(tile.title, font(17)) + 8
+        draw.rounded_rectangle((start, y + 1, start + 42, y + 20), 9, ACCENT)
+        draw.text((start + 21, y + 10), "best", GROUND, font(13), anchor="mm")
+    draw.text((right, y), tile.figure, ACCENT if tile.best else TEXT, font(17), anchor="ra")
     for k, line in enumerate(tile.lines):
-        draw.text((x, y + 25 + 18 * k), _fit(draw, line, 14, right - x), _DIM, _font(14))
+        draw.text((x, y + 25 + 18 * k), fit(draw, line, 14, right - x), DIM, font(14))
 
 
 def _curve(canvas: Image.Image, result: MatchResult, box: tuple[int, int, int, int]) -> None:
-    """PSNR over renders: a dot for each render, a line for the best so far."""
-    draw = ImageDraw.Draw(canvas)
-    start = result.source_distance["psnr"]
-    each = [start, *(psnr(trial.mse) for trial in result.trials)]
-    best = [max(each[: k + 1]) for k in range(len(each))]
+    """PSNR, or distance to a look, over renders: a dot for each render, a line for the best so far."""
+    draw, measure = ImageDraw.Draw(canvas), measure_of(result)
+    start = result.source_distance[measure.key]
+    each = [start, *(measure.value(trial.mse) for trial in result.trials)]
+    best = list(itertools.accumulate(each, max if measure.rising else min))
     left, top, right, bottom = box[0] + 48, box[1] + 36, box[2] - 16, box[3] - 30
-    draw.text((box[0], box[1] + 2), "PSNR to the goal in dB: each render, and the best so far", _DIM, _font(14))
-    low, high, step = _ticks(min(each), max(best))
+    draw.text((box[0], box[1] + 2), f"{measure.title}: each render, and the best so far", DIM, font(14))
+    low, high, step = _ticks(min(each), max(best if measure.rising else each), measure.step)
 
     def point(k: float, value: float) -> tuple[float, float]:
         return left + (right - left) * k / (len(each) - 1), bottom - (bottom - top) * (value - low) / (high - low)
 
     for i in range(round((high - low) / step) + 1):
         y = point(0, low + i * step)[1]
-        draw.line((left, y, right, y), _LINE)
-        draw.text((left - 10, y), f"{low + i * step:g}", _DIM, _font(13), anchor="rm")
+        draw.line((left, y, right, y), LINE)
+        draw.text((left - 10, y), f"{low + i * step:g}", DIM, font(13), anchor="rm")
     stride = 1 if len(each) <= 32 else math.ceil(len(each) / 100) * 5
     for k in range(0, len(each), stride):
-        draw.text((point(k, low)[0], bottom + 8), str(k), _DIM, _font(13), anchor="ma")
+        draw.text((point(k, low)[0], bottom + 8), str(k), DIM, font(13), anchor="ma")
     size = 2.0 if len(each) > 100 else 3.5
-    dots = [(point(k, value), size, _DOT) for k, value in enumerate(each)]
+    dots = [(point(k, value), size, DOT) for k, value in enumerate(each)]
     chosen = 0 if result.best is None else result.best + 1
-    dots.append((point(chosen, each[chosen]), 6, _ACCENT))
+    dots.append((point(chosen, each[chosen]), 6, ACCENT))
     _draw_smooth(
         canvas, (box[0], box[1] + 24, box[2], box[3] - 20), _stairs(list(map(point, range(len(each)), best))), dots
     )
@@ -237,16 +246,17 @@ def _draw_smooth(
     def place(at: tuple[float, float]) -> tuple[float, float]:
         return (at[0] - box[0] + 0.5) * zoom, (at[1] - box[1] + 0.5) * zoom
 
-    draw.line([place(at) for at in line], _ACCENT, 2 * zoom, joint="curve")
+    draw.line([place(at) for at in line], ACCENT, 2 * zoom, joint="curve")
     for at, radius, colour in dots:
         (x, y), r = place(at), radius * zoom
         draw.ellipse((x - r, y - r, x + r, y + r), colour)
     canvas.paste(part.resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.BOX), box[:2])
 
 
-def _ticks(low: float, high: float) -> tuple[float, float, float]:
-    """Round ends and a round step for an axis over ``[low, high]`` with about four lines."""
-    step = next(s for s in (1, 2, 5, 10, 20, 50, 100) if (high - low) / s <= 4)
+def _ticks(low: float, high: float, least: float = 1) -> tuple[float, float, float]:
+    """Round ends and a round step, ``least`` or more, for an axis over ``[low, high]`` with about four lines."""
+    steps = (least * k * 10**power for power in range(6) for k in (1, 2, 5))
+    step = next(s for s in steps if (high - low) / s <= 4)
     bottom, top = math.floor(low / step) * step, math.ceil(high / step) * step
     return bottom, max(top, bottom + step), step
 

@@ -23,6 +23,10 @@ from pixward.params import ParamSpace
 
 VISIBLE = 2.0
 """CIEDE2000 above which people see a difference between two pictures side by side."""
+TONES = (5, 25, 50, 75, 95)
+"""Percentiles of lightness that a look is told by."""
+LOOKS_OFF = 3.0
+"""Difference of two pictures' lightness, spread of it or chroma, in L*a*b*, below which they count as alike."""
 REACHED = 0.995
 """Share of the picture that has to lie within :data:`VISIBLE` for the goal to count as reached."""
 
@@ -69,6 +73,69 @@ def explain(
         "locked": list(locked),
         "sentence": _sentence(within, parts, limits, space, locked),
     }
+
+
+def explain_look(
+    output: Tensor,
+    reference: Tensor,
+    space: ParamSpace,
+    setting: Mapping[str, float],
+    locked: Sequence[str] = (),
+) -> dict[str, object]:
+    """The same for a look: no pixel of ``reference`` is the truth of a pixel here, so only distributions are compared.
+
+    Args:
+        output: the best render, ``(1, 3, H, W)`` in [0, 1].
+        reference: the picture whose look was wanted, of any size.
+        space: the editor's sliders.
+        setting: ``{slider: value}`` of the render.
+        locked: sliders that the user held.
+
+    Returns:
+        Plain data: ``render`` and ``reference``, each with ``tones`` (the percentiles :data:`TONES` of L*),
+        ``chroma`` (mean, of L*a*b*) and ``cast`` (mean a* and b*); ``at_limit``, ``locked`` and ``sentence``. There is
+        no map of what is left: that the two differ in a place says nothing, since they show different things there.
+    """
+    ours, theirs = _tells(output), _tells(reference)
+    limits = _at_limit(space, setting, locked)
+    text = "The reference shows another scene, so what was not reached cannot be said pixel by pixel"
+    text += f"; beside it the result {_beside(ours, theirs)}"
+    return {
+        "render": ours,
+        "reference": theirs,
+        "at_limit": limits,
+        "locked": list(locked),
+        "sentence": f"{text}{_held(limits, space, locked)}.",
+    }
+
+
+def _tells(image: Tensor) -> dict[str, list[float] | float]:
+    """Lightness, contrast and colour of a picture as a whole."""
+    with torch.no_grad():
+        light, a, b = srgb_to_lab(image)[0].flatten(1)
+    tones = light.quantile(torch.tensor(TONES).to(light) / 100)
+    return {
+        "tones": [round(float(value), 2) for value in tones],
+        "chroma": round(float(torch.hypot(a, b).mean()), 2),
+        "cast": [round(float(a.mean()), 2), round(float(b.mean()), 2)],
+    }
+
+
+def _beside(ours: Mapping[str, list[float] | float], theirs: Mapping[str, list[float] | float]) -> str:
+    """How one picture as a whole differs from another, the differences that people would see."""
+    mine, other = ours["tones"], theirs["tones"]
+    assert isinstance(mine, list) and isinstance(other, list)
+    pairs = (
+        ("darker", "lighter", mine[2], other[2], "median L* {:.0f} against {:.0f}"),
+        ("flatter", "steeper", mine[4] - mine[0], other[4] - other[0], "L* spread over {:.0f} against {:.0f}"),
+        ("paler", "more colourful", ours["chroma"], theirs["chroma"], "chroma {:.0f} against {:.0f}"),
+    )
+    words = []
+    for less, more, own, wanted, figures in pairs:
+        own, wanted = float(str(own)), float(str(wanted))
+        if abs(own - wanted) >= LOOKS_OFF:
+            words.append(f"{less if own < wanted else more} ({figures.format(own, wanted)})")
+    return f"is {_listed(words)}" if words else "is as light, as steep and as colourful"
 
 
 def _parts(ours: Tensor, theirs: Tensor) -> dict[str, float]:
@@ -134,12 +201,18 @@ def _sentence(
     kinds = [name for name in ranked[:2] if parts[name] >= 0.25]
     text = f"{_percent(within)} of the picture is within deltaE {VISIBLE:g} of the goal"
     text += f"; what is left is mostly {' and '.join(_WORDS[name] for name in kinds or ranked[:1])}"
+    return f"{text}{_held(limits, space, locked)}."
+
+
+def _held(limits: Mapping[str, float], space: ParamSpace, locked: Sequence[str]) -> str:
+    """Why the sliders could do no more, if they stand at an end or were locked."""
+    text = ""
     if limits:
         named = [f"{name} ({value:g}{_unit(space, name)})" for name, value in limits.items()]
         text += f"; {_listed(named)} {'stands' if len(named) == 1 else 'stand'} at the end of the range"
     if locked:
         text += f"; {_listed(locked)} {'was' if len(locked) == 1 else 'were'} locked"
-    return text + "."
+    return text
 
 
 def _listed(words: Sequence[str]) -> str:
