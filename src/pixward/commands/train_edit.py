@@ -20,6 +20,8 @@ class Algorithm(StrEnum):
     response = "response"
     map = "map"
     td3 = "td3"
+    monolithic = "monolithic"
+    cascaded = "cascaded"
 
 
 def command(
@@ -30,7 +32,7 @@ def command(
         Algorithm,
         typer.Option(
             help="pretrain: the policy, supervised; response: what the sliders do; map: a real editor's sliders in "
-            "those of chain:photo; td3: reinforce the policy."
+            "those of chain:photo; td3: reinforce the policy; monolithic, cascaded: proxies to compare with."
         ),
     ] = (Algorithm.pretrain),
     steps: Annotated[

@@ -1,4 +1,4 @@
-"""What ``pixward train edit`` puts together: photos, tasks, networks and one of three trainers."""
+"""What ``pixward train edit`` puts together: photos, tasks, networks and one of the trainers."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from pixward.policies.weights import find_weights, save_weights
 from pixward.run import Run, seed_everything
 from pixward.train.calibrate import CalibrationSettings
 from pixward.train.pretrain import PretrainSettings, pretrain
+from pixward.train.proxy import ProxyTraining
 from pixward.train.response import ResponseTraining, live_pairs, train_response
 from pixward.train.td3 import TD3Settings, train
 from pixward.types import Editor, State
@@ -38,7 +39,7 @@ from pixward.types import Editor, State
 KNOWN_SHARE = 0.85
 """Share of the goals that the editor itself made; the rest is :func:`foreign_look`, which no setting quite reaches."""
 
-Settings = TypeVar("Settings", PretrainSettings, ResponseTraining, CalibrationSettings, TD3Settings)
+Settings = TypeVar("Settings", PretrainSettings, ResponseTraining, CalibrationSettings, TD3Settings, ProxyTraining)
 Watch = Callable[[dict[str, float]], None]
 
 
@@ -48,10 +49,11 @@ class EditTraining:
 
     Attributes:
         photos: folders of photos.
-        out: where the weights land, as ``policy.safetensors``, ``response.safetensors`` or ``reinforced.safetensors``;
-            log and checkpoint lie in a folder of the algorithm's name inside, so that one editor's networks share it.
+        out: where the weights land, as ``policy.safetensors``, ``response.safetensors``, ``reinforced.safetensors`` or
+            under a proxy's name; log and checkpoint lie in a folder of the algorithm's name inside, so that one
+            editor's networks share it.
         editor: what is learnt.
-        algorithm: ``pretrain``, ``response``, ``map`` or ``td3``.
+        algorithm: ``pretrain``, ``response``, ``map``, ``td3``, ``monolithic`` or ``cascaded``.
         steps: updates; None for the algorithm's own number.
         minutes: stop at the first checkpoint after so long; None for never. Not for td3, which counts steps alone.
         seed: fixes tiles, tasks and noise.
@@ -95,7 +97,13 @@ def train_edit(job: EditTraining, watch: Watch) -> Path:
         bank = tile_bank(photo_files(job.photos), seed=job.seed)
     except (FileNotFoundError, OSError) as error:
         raise PixwardError(f"cannot read training photos: {error}") from None
-    trainers = {"pretrain": _pretrain, "response": _response, "td3": _td3}
+    trainers = {
+        "pretrain": _pretrain,
+        "response": _response,
+        "td3": _td3,
+        "monolithic": _proxy,
+        "cascaded": _proxy,
+    }
     with Run(job.out / job.algorithm, resume=job.resume) as run:
         return trainers[job.algorithm](job, bank, run, watch)
 
@@ -176,6 +184,12 @@ def _response(job: EditTraining, bank: Tensor, run: Run, watch: Watch) -> Path:
     lines = train_response(response, live_pairs(job.editor, pixel_features, draw, settings), settings, run)
     follow_lines(lines, job, watch)
     return keep(job.out / "response.safetensors", response, "response", describe_response(response))
+
+
+def _proxy(job: EditTraining, bank: Tensor, run: Run, watch: Watch) -> Path:
+    from pixward.commands.proxy_training import train_proxies
+
+    return train_proxies(job, bank, run, watch)
 
 
 def _td3(job: EditTraining, bank: Tensor, run: Run, watch: Watch) -> Path:
