@@ -18,9 +18,10 @@ from pixward.bench.provenance import commit, hardware, today
 from pixward.commands.editors import load_editor
 from pixward.data.pairs import photo_files
 from pixward.editors.external import ExternalEditor
-from pixward.editors.lut import LutEditor, apply_table
+from pixward.editors.lut import LutEditor
 from pixward.files import save_text
 from pixward.image import load, preview
+from pixward.ops.lut import lookup
 
 PHOTOS = Path("../shared/data/photos/bsds500/val")
 SPATIAL = {"darktable": ("shadows", "highlights", "clarity"), "rawtherapee": ("contrast", "clarity")}
@@ -40,7 +41,7 @@ def measure(name: str, settings: int, seed: int) -> dict[str, object]:
             action[0, free] = (action[0, free] + torch.rand(len(free), generator=generator) - 0.5).clamp(-1, 1)
             row = space.denormalize(action)
             truth = editor(photos, row)
-            errors.append((apply_table(photos, tables.table(row)) - truth).abs() * 255)
+            errors.append((lookup(photos, tables.table(row)[None]) - truth).abs() * 255)
         flat = torch.cat([error.mean(1).flatten() for error in errors])
         by_setting = [float(error.mean()) for error in errors]
     return {

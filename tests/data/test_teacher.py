@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scipy.interpolate import RegularGridInterpolator
 
-from pixward.data.teacher import CLASSIFIER_FILE, LUTS_FILE, LutTeacher, Teacher, apply_lut, load_teacher
+from pixward.data.teacher import CLASSIFIER_FILE, LUTS_FILE, LutTeacher, Teacher, load_teacher
+from pixward.ops.lut import as_table, lattice
 
 
 @pytest.fixture(scope="module")
@@ -23,37 +23,9 @@ def teacher(folder: Path) -> Teacher:
     return load_teacher(folder)
 
 
-def identity_table(size: int) -> torch.Tensor:
-    axis = torch.linspace(0, 1, size)
-    blue, green, red = torch.meshgrid(axis, axis, axis, indexing="ij")
-    return torch.stack([red, green, blue])[None]
-
-
-def test_identity_table_changes_nothing() -> None:
-    image = torch.rand(2, 3, 6, 7, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(apply_lut(image, identity_table(5).expand(2, -1, -1, -1, -1)), image)
-
-
-def test_lookup_equals_scipys_trilinear_interpolation() -> None:
-    generator = torch.Generator().manual_seed(1)
-    table, image = torch.rand(1, 3, 9, 9, 9, generator=generator), torch.rand(1, 3, 8, 5, generator=generator)
-    axis = np.linspace(0, 1, 9)
-    colours = image[0].flatten(1).T.numpy()[:, ::-1]  # blue, green, red
-    output = apply_lut(image, table)[0].flatten(1).numpy()
-    for channel in range(3):
-        expected = RegularGridInterpolator((axis,) * 3, table[0, channel].numpy())(colours)
-        np.testing.assert_allclose(output[channel], expected, atol=1e-5)
-
-
-def test_each_image_of_a_batch_gets_its_own_table() -> None:
-    image = torch.full((2, 3, 2, 2), 0.5)
-    tables = torch.cat([identity_table(3), 1 - 0.5 * identity_table(3)])
-    assert apply_lut(image, tables)[:, 0, 0, 0].tolist() == pytest.approx([0.5, 0.75])
-
-
 def test_weights_mix_the_basis_tables() -> None:
     model = LutTeacher().eval()
-    model.basis[0], model.basis[1] = identity_table(33)[0], 0.5
+    model.basis[0], model.basis[1] = as_table(lattice(33)), 0.5
     last = model.model[-1]
     assert isinstance(last, torch.nn.Conv2d)
     assert last.bias is not None

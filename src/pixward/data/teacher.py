@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from pixward.ops.lut import lookup
 
 Teacher = Callable[[Tensor], Tensor]
 
@@ -50,17 +51,7 @@ class LutTeacher(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Enhance ``images`` ``(B, 3, H, W)`` in [0, 1]; the same shape, clipped to [0, 1]."""
         weights = self.model(images).flatten(1)
-        return apply_lut(images, torch.einsum("bk,kcxyz->bcxyz", weights, self.basis)).clamp(0, 1)
-
-
-def apply_lut(images: Tensor, table: Tensor) -> Tensor:
-    """Trilinear lookup of ``images`` ``(B, 3, H, W)`` in ``table`` ``(B, 3, N, N, N)``; not clipped.
-
-    The table's last three axes are blue, green and red, its ends are the values 0 and 1; input outside is clamped.
-    """
-    # grid_sample counts its coordinates (x, y, z) from the last axis and from -1 to 1.
-    grid = (images * 2 - 1).permute(0, 2, 3, 1)[:, None]
-    return F.grid_sample(table, grid, mode="bilinear", padding_mode="border", align_corners=True)[:, :, 0]
+        return lookup(images, torch.einsum("bk,kcxyz->bcxyz", weights, self.basis)).clamp(0, 1)
 
 
 def load_teacher(folder: str | Path) -> Teacher:

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pixward.ops.lut import as_table, lattice, lookup
 from pixward.params import ParamSpace
 from pixward.types import Editor
 
@@ -74,32 +75,21 @@ class LutEditor:
             return self.editor(images, setting.expand(len(images), -1))
         table = self.table(setting)
         truth = self.editor(images[:1], setting)
-        if float((apply_table(images[:1], table) - truth).abs().mean()) > self.tolerance:
+        if float((lookup(images[:1], table[None]) - truth).abs().mean()) > self.tolerance:
             self.refused += 1
             return torch.cat([truth, self.editor(images[1:], setting.expand(len(images) - 1, -1))])
         self.tables += 1
-        return torch.cat([truth, apply_table(images[1:], table)])
+        return torch.cat([truth, lookup(images[1:], table[None])])
 
     def table(self, setting: Tensor) -> Tensor:
-        """What every colour of the cube becomes, ``(3, n, n, n)`` for red, green, blue along the last three axes."""
-        colours = identity_picture(self.points).to(setting)
-        rendered = self.editor(colours, setting)
-        count = self.points**3
-        return rendered.flatten(2)[0, :, :count].view(3, self.points, self.points, self.points)
+        """What every colour of the cube becomes, ``(3, n, n, n)`` for blue, green, red along the last three axes."""
+        rendered = self.editor(identity_picture(self.points).to(setting), setting)
+        return as_table(rendered.flatten(2)[0, :, : self.points**3].T)
 
 
 def identity_picture(points: int) -> Tensor:
-    """A picture ``(1, 3, h, w)`` that holds every colour of a cube once, blue running fastest; the rest is black."""
-    ramp = torch.linspace(0, 1, points)
-    colours = torch.stack(torch.meshgrid(ramp, ramp, ramp, indexing="ij")).flatten(1)
+    """A picture ``(1, 3, h, w)`` that holds every colour of a cube once, red running fastest; the rest is black."""
+    colours = lattice(points).T
     width = points * max(1, round(points**0.5))
     height = -(-colours.shape[1] // width)
     return F.pad(colours, (0, height * width - colours.shape[1])).view(1, 3, height, width)
-
-
-def apply_table(images: Tensor, table: Tensor) -> Tensor:
-    """``images`` ``(B, 3, H, W)`` through ``table`` ``(3, n, n, n)``, trilinear."""
-    # grid_sample counts its axes backwards: x runs along the table's last axis, which is blue.
-    places = images.flip(1).permute(0, 2, 3, 1)[:, None] * 2 - 1
-    grids = table[None].expand(len(images), -1, -1, -1, -1)
-    return F.grid_sample(grids, places, mode="bilinear", padding_mode="border", align_corners=True)[:, :, 0]
