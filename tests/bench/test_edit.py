@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,46 @@ def test_more_photos_go_on_from_fewer(settings: EditBenchSettings, count: list[s
     run_edit_bench(dataclasses.replace(settings, limit=1))
     assert told(run_edit_bench(settings))[0].startswith("chain:paper@0.5: dice ")
     assert len(count) == 2 * (2 * 3 + 2 + 2)  # curves, and timed searches with a warm-up each
+
+
+def test_a_second_source_and_long_searches(
+    settings: EditBenchSettings, tmp_path: Path, count: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pixward.bench.settings.FIGURE_RENDERS", 20)
+    (tmp_path / "other").mkdir()
+    shutil.copy(settings.photos / "b.png", tmp_path / "other" / "c.png")
+    more = dataclasses.replace(settings, second=tmp_path / "other", figure=1)
+    result = run_edit_bench(more)
+    assert result["second"]["photos"] == ["c.png"]
+    assert result["second"]["goals"].keys() == result["goals"].keys()
+    assert list(result["figure"]["goals"]) == ["chain:paper@0.5"]
+    assert result["figure"]["photos"] == ["a.png"]
+    curve = result["figure"]["goals"]["chain:paper@0.5"]["strategies"]["dice"]["curve"]["mean"]
+    assert len(curve) == 21
+    ten = result["goals"]["chain:paper@0.5"]["strategies"]["dice"]["psnr"]["10"]
+    assert curve[10] == ten[0]  # The same search, only longer.
+    assert any(line.startswith("second source, chain:photo@1: dice") for line in told(result))
+    count.clear()
+    assert steady(run_edit_bench(more)) == steady(result)
+    assert not count
+
+
+def test_pairs_of_a_data_set(settings: EditBenchSettings, tmp_path: Path) -> None:
+    for part in ("source", "goal"):
+        (tmp_path / "set" / part).mkdir(parents=True)
+    for name in ("a", "b"):
+        shutil.copy(settings.photos / f"{name}.png", tmp_path / "set" / "source" / f"{name}.png")
+        shutil.copy(settings.photos / f"{name}.png", tmp_path / "set" / "goal" / f"{name}.png")
+    asked = dataclasses.replace(
+        settings, photos=tmp_path / "set", pairs="folders", goals=("chain:paper@given",), strategies=("still",)
+    )
+    result = run_edit_bench(asked)
+    assert result["photos"] == ["a", "b"]
+    assert "--pairs folders" in result["command"]
+    found = result["goals"]["chain:paper@given"]["strategies"]["still"]
+    assert found["psnr"]["0"] == [100.0, 100.0]  # The goals are the photos themselves.
+    with pytest.raises(PixwardError, match="unknown layout"):
+        run_edit_bench(dataclasses.replace(asked, pairs="lightroom"))
 
 
 def test_another_seed_is_another_run(settings: EditBenchSettings) -> None:

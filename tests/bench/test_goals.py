@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from pixward.bench.goals import make_pair, random_goal
+from pixward.bench.goals import Shot, make_pair, random_goal, shots_of
 from pixward.bench.settings import EditBenchSettings, GoalSet, command, parse_goals
 from pixward.editors.chain import PAPER, PHOTO
 from pixward.errors import PixwardError
@@ -49,12 +50,35 @@ def test_dark_goals_are_drawn_again() -> None:
 
 
 def test_teacher_goals_are_8_bit(photos: Path) -> None:
-    pair = make_pair(photos / "a.png", 0, GoalSet("chain:photo", None), seed=0, longest=12, teacher=lambda x: x * 0.777)
+    shot, goals = Shot("a.png", photos / "a.png"), GoalSet("chain:photo", "teacher")
+    pair = make_pair(shot, 0, goals, seed=0, longest=12, teacher=lambda x: x * 0.777)
     assert pair.action is None
     assert pair.source.shape == (1, 3, 12, 8)
     assert torch.equal(pair.goal, quantize(pair.source * 0.777))
     with pytest.raises(PixwardError, match="--teacher"):
-        make_pair(photos / "a.png", 0, GoalSet("chain:photo", None), seed=0, longest=12, teacher=None)
+        make_pair(shot, 0, goals, seed=0, longest=12, teacher=None)
+
+
+def test_given_goals_come_with_their_photos(photos: Path, tmp_path: Path, settings: EditBenchSettings) -> None:
+    for part, size in (("source", (24, 24)), ("goal", (48, 48))):
+        (tmp_path / "pairs" / part).mkdir(parents=True)
+        Image.open(photos / "b.png").resize(size).save(tmp_path / "pairs" / part / "one.png")
+    given = dataclasses.replace(
+        settings, photos=tmp_path / "pairs", pairs="folders", goals=("chain:photo@given", "chain:photo@1")
+    )
+    (shot,) = shots_of(given)
+    assert shot.name == "one"
+    pair = make_pair(shot, 0, given.goal_sets[0], seed=0, longest=24, teacher=None)
+    assert pair.goal.shape == pair.source.shape == (1, 3, 24, 24)
+    assert pair.action is None
+    # The goal is the same photo, enlarged: reduced again it is nearly the source, and no random goal is.
+    assert float((pair.goal - pair.source).abs().mean()) < 0.02
+    assert make_pair(shot, 0, given.goal_sets[1], seed=0, longest=24, teacher=None).action is not None
+    Image.new("RGB", (40, 20)).save(tmp_path / "pairs" / "goal" / "one.png")
+    with pytest.raises(PixwardError, match="same framing"):
+        make_pair(shot, 0, given.goal_sets[0], seed=0, longest=24, teacher=None)
+    with pytest.raises(PixwardError, match="--pairs"):
+        make_pair(Shot("b", photos / "b.png"), 0, given.goal_sets[0], seed=0, longest=24, teacher=None)
 
 
 @pytest.mark.parametrize("text", ["chain:paper", "chain:paper@0", "chain:paper@2", "chain:paper@nan", "@1", "@teacher"])
@@ -67,6 +91,8 @@ def test_goal_set_names() -> None:
     assert parse_goals("chain:paper@0.50") == GoalSet("chain:paper", 0.5)
     assert parse_goals("chain:photo@1:50") == GoalSet("chain:photo", 1.0, 50)
     assert parse_goals("chain:photo@teacher:7").photos == 7
+    assert parse_goals("chain:photo@given").name == "chain:photo@given"
+    assert parse_goals("chain:photo@given").radius is None
     assert parse_goals("chain:photo@teacher").slug == "chain-photo_teacher"
     assert parse_goals("chain:paper@1").slug == "chain-paper_r1"
 
@@ -74,6 +100,8 @@ def test_goal_set_names() -> None:
 def test_settings_are_checked(settings: EditBenchSettings) -> None:
     with pytest.raises(PixwardError, match="--teacher FOLDER"):
         dataclasses.replace(settings, goals=("chain:photo@teacher",))
+    with pytest.raises(PixwardError, match="--pairs"):
+        dataclasses.replace(settings, goals=("chain:photo@given",))
     with pytest.raises(PixwardError, match="jobs must be at least 1"):
         dataclasses.replace(settings, jobs=0)
     assert settings.checkpoints == [0, 1, 5, 10]

@@ -50,6 +50,18 @@ def test_scores_are_of_the_picture_in_hand_at_each_mark() -> None:
     assert 0 == at["0"]["seconds"] < at["1"]["seconds"] <= at["5"]["seconds"] <= at["10"]["seconds"]
 
 
+def test_what_counts_for_nothing_changes_no_score() -> None:
+    weight = torch.ones(1, 1, 16, 16)
+    weight[..., 8:] = 0
+    torn = GOAL.clone()
+    torn[..., 8:] = 0
+    pair = Pair(0, "photo.png", SOURCE, torn, None, 0, weight)
+    found = measure(pair, PAPER, steps, renders=20, budget=20, seed=0, marks=MARKS, scorer=Scorer())
+    assert found["psnr"][7] == found["rendered_again"] == 100
+    assert found["at"]["10"]["delta_e"] == 0
+    assert found["psnr"][0] < 50
+
+
 def test_untouched_photo_is_returned_where_nothing_beats_it() -> None:
     found = unit(lambda problem, seed: [problem.render(-ACTION[None])].clear())
     assert found["setting"] == PAPER.space.to_dict(PAPER.space.defaults())

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pixward.bench.goals import shots_of
 from pixward.bench.page import write_page
 from pixward.bench.provenance import code_digest, commit, hardware, today
 from pixward.bench.runner import plan, run_units
@@ -37,6 +38,16 @@ def run_edit_bench(settings: EditBenchSettings) -> dict[str, Any]:
 
 def told(result: Mapping[str, Any]) -> list[str]:
     """A few lines for the terminal: what ``hybrid``, or else the last strategy, reached, and which promises failed."""
+    lines, gates = _reached(result), list(result["gates"])
+    if "second" in result:
+        lines += [f"second source, {line}" for line in _reached(result["second"])]
+        gates += [{**gate, "what": f"second source, {gate['what']}"} for gate in result["second"]["gates"]]
+    missed = [gate for gate in gates if not gate["met"]]
+    lines += [f"missed: {gate['what']}: asked {gate['asked']}, reached {gate['reached']}" for gate in missed]
+    return [*lines, f"{len(gates) - len(missed)} of {len(gates)} promises met"]
+
+
+def _reached(result: Mapping[str, Any]) -> list[str]:
     lines = []
     for name, goal in result["goals"].items():
         found = goal["strategies"]
@@ -44,34 +55,35 @@ def told(result: Mapping[str, Any]) -> list[str]:
         if strategy:
             at = {mark: found[strategy]["at"][mark]["psnr"]["mean"] for mark in found[strategy]["at"]}
             lines.append(f"{name}: {strategy} " + ", ".join(f"{value:.1f} dB at {mark}" for mark, value in at.items()))
-    missed = [gate for gate in result["gates"] if not gate["met"]]
-    lines += [f"missed: {gate['what']}: asked {gate['asked']}, reached {gate['reached']}" for gate in missed]
-    return [*lines, f"{len(result['gates']) - len(missed)} of {len(result['gates'])} promises met"]
+    return lines
 
 
 def measure_all(settings: EditBenchSettings) -> dict[str, Any]:
     """The measurements alone, as ``edit.json`` holds them."""
-    from pixward.data.pairs import photo_files
-
-    try:
-        folder = photo_files([settings.photos])
-    except FileNotFoundError as error:
-        raise PixwardError(f"{error}: pass a folder of photos") from None
     _check_weights(settings)
-    files = folder[: settings.limit]
-    keys, notes = plan(settings, files)
-    kept = UnitFile(settings, folder, code_digest(), commit())
-    units = run_units(settings, files, keys, kept)
+    code, at = code_digest(), commit()
+    result = measure_source(settings, code, at)
+    for name, more in (("second", settings.for_second()), ("figure", settings.for_figure())):
+        if more is not None:
+            result[name] = measure_source(more, code, at)
     return {
-        **summarize(settings, units, [path.name for path in files]),
-        "notes": notes,
+        **result,
         "command": command(settings),
-        "folder": shown(settings.photos),
-        "commit": kept.commit,
-        "code": kept.code,
+        "commit": at,
+        "code": code,
         "date": today(),
         "hardware": hardware(),
     }
+
+
+def measure_source(settings: EditBenchSettings, code: str, at: str) -> dict[str, Any]:
+    """What one folder of photos gave; ``second`` and ``figure`` are left to :func:`measure_all`."""
+    folder = shots_of(settings)
+    shots = folder[: settings.limit]
+    keys, notes = plan(settings, shots)
+    units = run_units(settings, shots, keys, UnitFile(settings, folder, code, at))
+    summary = summarize(settings, units, [shot.name for shot in shots])
+    return {**summary, "notes": notes, "folder": shown(settings.photos)}
 
 
 def _check_weights(settings: EditBenchSettings) -> None:

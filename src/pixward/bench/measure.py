@@ -46,7 +46,7 @@ class Scorer:
     def untouched(self, pair: Pair) -> dict[str, float]:
         """Scores of the photo itself, which all strategies share."""
         if self._last is None or self._last[0] is not pair:
-            self._last = pair, self(quantize(pair.source), pair.goal)
+            self._last = pair, self(pair.counting(quantize(pair.source)), pair.goal)
         return self._last[1]
 
     def _load(self, path: Path) -> Callable[[Tensor, Tensor], Tensor]:
@@ -75,7 +75,7 @@ def measure(
     """
     times: list[float] = []
     problem = Problem(
-        editor, pair.source, pair.goal, budget=budget, on_render=lambda _: times.append(time.perf_counter())
+        editor, pair.source, pair.target, budget=budget, on_render=lambda _: times.append(time.perf_counter())
     )
     start = time.perf_counter()
     trials = run(solver, problem, seed)
@@ -98,7 +98,7 @@ def measure(
         "psnr": [round(psnr(error), 4) for error in errors],
         "at": at,
         "setting": setting,
-        "rendered_again": round(_psnr_of(setting, editor, pair), 4),
+        "rendered_again": round(_psnr_of(setting, editor, problem), 4),
     }
 
 
@@ -113,21 +113,21 @@ def _at_marks(problem: Problem, pair: Pair, marks: list[int], scorer: Scorer) ->
             at[str(mark)] = {}
             continue
         if best is not None and best is not held and best.mse < problem.source_mse:
-            scores, held = scorer(best.image[None].float() / 255, problem.goal), best
+            scores, held = scorer(pair.counting(best.image[None].float() / 255), pair.goal), best
         at[str(mark)] = dict(scores)
     return at
 
 
-def _psnr_of(setting: dict[str, float], editor: Editor, pair: Pair) -> float:
+def _psnr_of(setting: dict[str, float], editor: Editor, problem: Problem) -> float:
     """What a person gets who renders the setting as a file holds it: the search's own figure must hold."""
     with torch.no_grad():
-        image = quantize(editor(pair.source, editor.space.from_dict(setting)[None]))
-    return psnr(float(((image - pair.goal) ** 2).mean()))
+        image = quantize(editor(problem.source, editor.space.from_dict(setting)[None]))
+    return psnr(problem.mse(image))
 
 
 def time_search(pair: Pair, editor: Editor, solver: Solver, *, renders: int, seed: int) -> Unit:
     """Seconds of one search of ``renders`` renders, nothing else running, all in one thread."""
-    problem = Problem(editor, pair.source, pair.goal, budget=renders)
+    problem = Problem(editor, pair.source, pair.target, budget=renders)
     start = time.perf_counter()
     run(solver, problem, seed)
     seconds = time.perf_counter() - start

@@ -3,58 +3,179 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pixward.bench.plots import plot_goal_set
-from pixward.bench.settings import NOT_BLACK_BOX
-from pixward.bench.summary import CAP
-from pixward.bench.words import PAPER, how, paper_note
+from pixward.bench import paper, tables
+from pixward.bench.details import goal_section, over_renders, plot_name, timing
+from pixward.bench.plots import plot_goal_set, plot_long_search
+from pixward.bench.tables import signed, table
+from pixward.bench.words import how, paper_note
 from pixward.errors import PixwardError
 from pixward.files import save_text
 
 Json = Mapping[str, Any]
 
-NAMES = {"psnr": "PSNR", "ssim": "SSIM", "delta_e": "deltaE", "lpips": "LPIPS"}
-WORSE_END = {"psnr": "p5", "ssim": "p5", "delta_e": "p95", "lpips": "p95"}
-"""The percentile that holds a metric's bad results."""
-OPEN_AT = ("10", "30", "200")
-"""Check points whose full table is not folded away."""
+FIGURE_NAME = "edit_long.png"
+MORE_PAGES = {
+    "looks.md": "goals that show another scene",
+    "proxies.md": "the learned proxies and how they were trained",
+    "cube.md": "settings as 3D lookup tables",
+    "batch.md": "many photos at once",
+    "edit_speed.md": "seconds and memory by size",
+    "editors.md": "real editors",
+    "training.md": "how the networks were trained",
+}
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What other commands have left beside ``edit.json``.
+
+    Attributes:
+        ablation: ``ablation.json`` of ``recipes/ablation.py``, or None.
+        speed: ``edit_speed.json`` of ``benchmarks/edit_speed.py``, or None.
+        pages: names of further pages that exist, of :data:`MORE_PAGES`.
+    """
+
+    ablation: Json | None = None
+    speed: Json | None = None
+    pages: tuple[str, ...] = field(default=())
+
+
+def read_beside(out: Path) -> Beside:
+    """What lies in ``out``.
+
+    Raises:
+        PixwardError: a file that holds something else than its name says.
+    """
+    ablation = _read(
+        out / "ablation.json", ("name", "features", "updates", "photos", "radius", "psnr_at", "ssim_at", "gain")
+    )
+    speed = _read(out / "edit_speed.json", ("editor", "method", "size", "seconds", "peak_gib", "extrapolated", "note"))
+    return Beside(ablation, speed, tuple(name for name in MORE_PAGES if (out / name).exists()))
+
+
+def _read(path: Path, keys: tuple[str, ...]) -> Json | None:
+    if not path.exists():
+        return None
+    try:
+        result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for row in result["rows"]:
+            missing = set(keys) - set(row)
+            if missing:
+                raise KeyError(min(missing))
+        result["command"], result["commit"], result["date"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise PixwardError(
+            f"{path} is not what its name says ({error}): run the command that writes it again"
+        ) from None
+    return result
 
 
 def write_page(result: Json, out: Path) -> None:
-    """Write ``edit.md`` and a curve for every goal set into ``out``; ``out/ablation.json`` is added if it is there."""
-    text = page(result, read_ablation(out / "ablation.json"))
+    """Write ``edit.md`` and its pictures into ``out``, with what lies beside, see :class:`Beside`."""
+    text = page(result, read_beside(out))
     for name, goal in result["goals"].items():
         plot_goal_set(name, goal, out / plot_name(goal))
+    if "figure" in result:
+        plot_long_search(result["figure"]["goals"], out / FIGURE_NAME)
     save_text(out / "edit.md", text)
 
 
-def plot_name(goal: Json) -> str:
-    """File name of a goal set's curve."""
-    return f"edit_{goal['slug']}.png"
-
-
-def page(result: Json, ablation: Sequence[Json] | None = None) -> str:
+def page(result: Json, beside: Beside | None = None) -> str:
     """The whole page as Markdown."""
+    beside = beside or Beside()
     parts = [
         "# `pixward bench edit`: how near, for how many renders",
         "Written by `pixward bench edit` from `edit.json`; do not edit by hand, write it again with "
-        "`pixward bench edit ... --page-only`.",
+        "`pixward bench edit ... --page-only`." + _links(beside),
         _origin(result),
         how(result),
+        *_paper_tables(result, beside),
         "## What was asked and what was reached",
         _gates(result),
         "## Where `hybrid` is not the best black box",
         _losses(result),
     ]
     for name, goal in result["goals"].items():
-        parts += _goal_section(name, goal, result)
-    parts += ["## Seconds of search", _timing(result)]
-    parts += ["## What the network's parts are worth", _ablation(ablation)]
-    parts += ["## The paper's own figures", paper_note(result), PAPER]
+        parts += goal_section(name, goal, result)
+    parts += ["## Seconds of search", timing(result)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _links(beside: Beside) -> str:
+    links = [f"[{MORE_PAGES[name]}]({name})" for name in beside.pages]
+    return f" Further pages: {', '.join(links)}." if links else ""
+
+
+# --- the paper's tables -----------------------------------------------------------------------------------------
+
+
+def _paper_tables(result: Json, beside: Beside) -> list[str]:
+    theirs = {"paper, FiveK, random": paper.RANDOM, "paper, FiveK, expert C": paper.EXPERT}
+    return [
+        "## Table 1: random and expert-like goals, all methods",
+        tables.results(result, theirs),
+        paper_note(result),
+        "## Table 2: seconds and memory by size",
+        _speed(beside.speed),
+        "## Table 3: a second source",
+        *_second(result.get("second")),
+        "## Table 4: what the network's parts are worth",
+        tables.ablation(beside.ablation) if beside.ablation else _absent("ablation.json", "recipes/ablation.py"),
+        "## Figure 1: PSNR over renders to 500",
+        _figure(result.get("figure")),
+    ]
+
+
+def _absent(name: str, script: str) -> str:
+    return f"Not measured yet: there is no `{name}` beside `edit.json`; `{script}` writes it."
+
+
+def _speed(speed: Json | None) -> str:
+    if speed is None:
+        return _absent("edit_speed.json", "benchmarks/edit_speed.py")
+    return "How it was measured: [edit_speed.md](edit_speed.md). ~ extrapolated.\n\n" + tables.speed(speed)
+
+
+def _second(second: Json | None) -> list[str]:
+    if second is None:
+        return ["Not measured in this run: name a folder of photos from another source with `--second`."]
+    intro = f"""\
+{len(second["photos"])} photos of `{second["folder"]}`, in the same run. No network saw them, and they come from
+elsewhere than all that the networks were trained on. A 5th percentile of so few photos says little."""
+    folded = "\n\n".join(
+        f"{name}, mean PSNR after so many renders:\n\n{over_renders(goal, _marks(second), 'mean')}"
+        for name, goal in second["goals"].items()
+    )
+    return [
+        intro,
+        tables.results(second, {"paper, HDR+": paper.HDR_PLUS}),
+        "The promises and the losses there:",
+        _gates(second),
+        _losses(second),
+        f"<details><summary>Over renders</summary>\n\n{folded}\n\n</details>",
+    ]
+
+
+def _marks(result: Json) -> list[str]:
+    return [str(mark) for mark in result["checkpoints"]]
+
+
+def _figure(found: Json | None) -> str:
+    if found is None:
+        return "Not measured in this run: ask for it with `--figure PHOTOS`."
+    return f"""\
+One search of {found["settings"]["renders"]} renders for each of the first {len(found["photos"])} photos of
+`{found["folder"]}`; mean PSNR in dB of the best picture among the first k. `policy` and the proxies end after 10
+renders and hold their result. {paper.FIGURE}
+
+![PSNR over renders to {found["settings"]["renders"]}]({FIGURE_NAME})
+
+""" + tables.figure(found)
 
 
 # --- origin and method ------------------------------------------------------------------------------------------
@@ -73,22 +194,23 @@ def _origin(result: Json) -> str:
         ("threads", f"{settings['jobs']} processes, {settings['threads']} torch thread each; timed searches alone"),
         ("software", f"Python {machine['python']}, torch {machine['torch']}, NumPy {machine['numpy']}"),
     ]
-    text = f"```\n{result['command']}\n```\n\n" + _table(["", ""], rows)
-    codes = {
-        code for goal in result["goals"].values() for found in goal["strategies"].values() for code in found["codes"]
-    }
-    if codes - {result["code"]}:
-        text += "\n\n**Not one run:** some units were measured by other code: "
-        text += "; ".join(_other_code(result)) + "."
+    text = f"```\n{result['command']}\n```\n\n" + table(["", ""], rows)
+    others = [
+        what
+        for part in (result, result.get("second"), result.get("figure"))
+        for what in _other_code(part, result["code"])
+    ]
+    if others:
+        text += "\n\n**Not one run:** some units were measured by other code: " + "; ".join(others) + "."
     for what, reason in result["notes"].items():
         text += f"\n\n**Note:** {what}: {reason}."
     return text
 
 
-def _other_code(result: Json) -> Iterable[str]:
-    for name, goal in result["goals"].items():
+def _other_code(result: Json | None, code: str) -> Iterable[str]:
+    for name, goal in result["goals"].items() if result else ():
         for strategy, found in goal["strategies"].items():
-            if set(found["codes"]) - {result["code"]}:
+            if set(found["codes"]) - {code}:
                 yield f"{name} {strategy} at {', '.join(found['commits'])}"
 
 
@@ -102,14 +224,14 @@ def _gates(result: Json) -> str:
     ]
     if not rows:
         return "This run holds none of the goal sets, strategies and render counts that a promise was made for."
-    return _table(["promise", "asked", "reached", ""], rows) + _margins(result)
+    return table(["promise", "asked", "reached", ""], rows) + _margins(result)
 
 
 def _margins(result: Json) -> str:
     lines = []
     for name, goal in result["goals"].items():
         if goal["margin"]:
-            lines.append(f"- {name}: {_signed(goal['margin'])}")
+            lines.append(f"- {name}: {signed(goal['margin'])}")
     return "\n\n`policy` after 10 renders less `cmaes` after 200, paired, dB:\n\n" + "\n".join(lines) if lines else ""
 
 
@@ -119,183 +241,9 @@ def _losses(result: Json) -> str:
         for row in goal["compare"]:
             if row["difference"] <= 0:
                 statistic = {"mean": "mean", "p5": "5th percentile"}[row["statistic"]]
-                rows.append((name, row["at"], statistic, row["other"], _signed(row)))
+                rows.append((name, row["at"], statistic, row["other"], signed(row)))
     if not any(goal["compare"] for goal in result["goals"].values()):
         return "This run did not measure `hybrid` beside another black box."
     if not rows:
         return "Nowhere at the check points of this run, in the mean or in the 5th percentile."
-    return _table(["goals", "renders", "statistic", "better or equal", "hybrid less that, dB"], rows)
-
-
-def _signed(row: Json) -> str:
-    return f"{row['difference']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
-
-
-# --- one goal set -----------------------------------------------------------------------------------------------
-
-
-def _goal_section(name: str, goal: Json, result: Json) -> list[str]:
-    marks = [str(mark) for mark in result["checkpoints"]]
-    parts = [
-        f"## {name}",
-        f"{goal['photos']} photos; {goal['redraws']} goals were drawn again.",
-        f"![PSNR over renders, {name}]({plot_name(goal)})",
-        "PSNR after so many renders, mean; the best black box is bold.",
-        _over_renders(goal, marks, "mean"),
-        "5th percentile:",
-        _over_renders(goal, marks, "p5"),
-        "Median:",
-        _over_renders(goal, marks, "median"),
-        _duel(goal),
-    ]
-    for mark in marks[1:]:
-        table = _at(goal, mark)
-        title = f"After {mark} renders"
-        if mark in OPEN_AT:
-            parts += [f"### {title}", table]
-        else:
-            parts.append(f"<details><summary>{title}</summary>\n\n{table}\n\n</details>")
-    return [*parts, _honest(goal)]
-
-
-def _over_renders(goal: Json, marks: Sequence[str], statistic: str) -> str:
-    rows = []
-    best = {mark: _best(goal, mark, statistic) for mark in marks[1:]}
-    for strategy, found in goal["strategies"].items():
-        cells = []
-        for mark in marks:
-            cell = f"{found['at'][mark]['psnr'][statistic]:.2f}"
-            cell = f"**{cell}**" if best.get(mark) == strategy else cell
-            cells.append(cell + _held(strategy, found["at"][mark], goal))
-        rows.append((f"`{strategy}`", *cells))
-    return _table(["renders", *marks], rows)
-
-
-def _held(strategy: str, at: Json, goal: Json) -> str:
-    return "†" if strategy != "identity" and 2 * at["stopped"] > goal["photos"] else ""
-
-
-def _best(goal: Json, mark: str, statistic: str) -> str | None:
-    able = {name: found for name, found in goal["strategies"].items() if name not in NOT_BLACK_BOX}
-    return max(able, key=lambda name: able[name]["at"][mark]["psnr"][statistic], default=None)
-
-
-def _duel(goal: Json) -> str:
-    rows: dict[int, list[str]] = {}
-    for row in goal["compare"]:
-        rows.setdefault(row["at"], [str(row["at"])]).extend([f"`{row['other']}`", _signed(row)])
-    if not rows:
-        return ""
-    head = ["renders", "best other, mean", "difference", "best other, 5th percentile", "difference"]
-    return "`hybrid` less the best other black box, paired over photos, dB:\n\n" + _table(head, rows.values())
-
-
-def _at(goal: Json, mark: str) -> str:
-    metrics = [name for name in NAMES if any(name in found["at"][mark] for found in goal["strategies"].values())]
-    head = ["strategy"]
-    for name in metrics:
-        head += [f"{NAMES[name]} mean", "median", "worst 5 %"]
-        if name == "psnr":
-            head += [f"mean <= {CAP:g}", "exact"]
-    rows = []
-    for strategy, found in goal["strategies"].items():
-        at = found["at"][mark]
-        cells = [f"`{strategy}`{_held(strategy, at, goal)}"]
-        for name in metrics:
-            cells += _metric_cells(name, at.get(name))
-        rows.append([*cells, f"{at['seconds']:.3g}"])
-    return _table([*head, "seconds"], rows)
-
-
-def _metric_cells(name: str, value: Json | None) -> list[str]:
-    width = 5 if name == "psnr" else 3
-    if value is None:
-        return [""] * width
-    digits = {"psnr": 2, "ssim": 4, "delta_e": 2, "lpips": 4}[name]
-    mean, low, high = (f"{value[key]:.{digits}f}" for key in ("mean", "low", "high"))
-    cells = [f"{mean} [{low}, {high}]", f"{value['median']:.{digits}f}", f"{value[WORSE_END[name]]:.{digits}f}"]
-    return [*cells, f"{value['capped']:.2f}", str(value["exact"])] if name == "psnr" else cells
-
-
-def _honest(goal: Json) -> str:
-    rows = []
-    for strategy, found in goal["strategies"].items():
-        if strategy != "identity":
-            counts = (found["worse_than_untouched"], found["kept_untouched"], f"{found['renders']:g}")
-            rows.append((f"`{strategy}`", *counts, f"{found['largest_gap']:.3f}"))
-    head = [
-        "strategy",
-        "photos worse than untouched",
-        "photos left untouched",
-        "renders used, median",
-        "largest gap, dB",
-    ]
-    return (
-        "The setting that comes out, rendered again from the six digits that a file holds; the gap is between that "
-        "render and what the search had recorded:\n\n" + _table(head, rows)
-        if rows
-        else ""
-    )
-
-
-# --- seconds, ablation, paper -----------------------------------------------------------------------------------
-
-
-def _timing(result: Json) -> str:
-    settings = result["settings"]
-    rows = []
-    for name, goal in result["goals"].items():
-        slowest = goal["timing"].get("cmaes", {}).get("median")
-        for strategy, found in goal["timing"].items():
-            ratio = f"{found['median'] / slowest:.2f}" if slowest else ""
-            spread = f"{1000 * found['p5']:.0f} to {1000 * found['p95']:.0f}"
-            times = [f"{1000 * found['median']:.0f}", spread, ratio, f"{found['renders']:g}", found["photos"]]
-            rows.append((name, f"`{strategy}`", *times))
-    if not rows:
-        return "Not timed in this run."
-    head = ["goals", "strategy", "median, ms", "5th to 95th percentile", "x cmaes", "renders", "photos"]
-    intro = f"""\
-A search with a budget of {settings["timed_renders"]} renders at preview size ({settings["preview"]} px), one thread,
-one search at a time after a warm-up, solver already loaded. The seconds in the tables above come from searches with a
-budget of {settings["renders"]}, {settings["jobs"]} at a time: until the k-th render was done."""
-    return intro + "\n\n" + _table(head, rows)
-
-
-def read_ablation(path: Path) -> list[Json] | None:
-    """``ablation.json``: ``[{"name", "features", "updates", "psnr_at": {"1": dB, ...}}, ...]`` or None.
-
-    Raises:
-        PixwardError: the file is there and is something else.
-    """
-    if not path.exists():
-        return None
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-        for row in rows:
-            row["name"], row["features"], row["updates"], row["psnr_at"].items()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        want = '[{"name", "features", "updates", "psnr_at": {"1": dB}}]'
-        raise PixwardError(f"{path} is not an ablation, {want}: {error}") from None
-    return list(rows)
-
-
-def _ablation(rows: Sequence[Json] | None) -> str:
-    if not rows:
-        return "Not measured yet: there is no `ablation.json` beside `edit.json`."
-    marks = sorted({mark for row in rows for mark in row["psnr_at"]}, key=float)
-    lines = []
-    for row in rows:
-        features = row["features"] if isinstance(row["features"], str) else ", ".join(map(str, row["features"]))
-        values = [f"{row['psnr_at'][mark]:.2f}" if mark in row["psnr_at"] else "" for mark in marks]
-        lines.append([row["name"], features, f"{row['updates']}", *values])
-    head = ["policy", "features", "updates", *(f"{mark} renders" for mark in marks)]
-    return (
-        "Mean PSNR in dB after so many renders, each trained for as many updates "
-        "(`recipes/ablation.py`, which says how):\n\n" + _table(head, lines)
-    )
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
-    lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
-    return "\n".join(lines)
+    return table(["goals", "renders", "statistic", "better or equal", "hybrid less that, dB"], rows)

@@ -12,14 +12,13 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from pixward.bench.goals import Pair, make_pair
+from pixward.bench.goals import Pair, Shot, make_pair
 from pixward.bench.measure import Scorer, Unit, measure, time_search
-from pixward.bench.settings import BUDGETS, EditBenchSettings, GoalSet, parse_goals
+from pixward.bench.settings import BUDGETS, TEACHER, EditBenchSettings, GoalSet, parse_goals
 from pixward.bench.units import Key, UnitFile
 from pixward.commands.editors import load_editor
 from pixward.data.teacher import Teacher
@@ -38,8 +37,8 @@ TIMED_RENDERS = 10
 class Worker:
     """Does units one after another, keeping what the next one may need."""
 
-    def __init__(self, settings: EditBenchSettings, files: list[Path]) -> None:
-        self.settings, self.files = settings, files
+    def __init__(self, settings: EditBenchSettings, shots: list[Shot]) -> None:
+        self.settings, self.shots = settings, shots
         self.scorer = Scorer(settings.lpips)
         self.solver: Callable[[str, str], Solver] = lru_cache(self._solver)
         self.pair: Callable[[GoalSet, int], Pair] = lru_cache(maxsize=4)(self._pair)
@@ -74,13 +73,13 @@ class Worker:
         return build_solver(self.settings.catalogue, strategy, load_editor(editor))
 
     def _pair(self, goals: GoalSet, index: int) -> Pair:
-        if goals.radius is None and self.teacher is None and self.settings.teacher is not None:
+        if goals.how == TEACHER and self.teacher is None and self.settings.teacher is not None:
             from pixward.data.teacher import load_teacher
 
             self.teacher = load_teacher(self.settings.teacher)
         settings = self.settings
         return make_pair(
-            self.files[index], index, goals, seed=settings.seed, longest=settings.preview, teacher=self.teacher
+            self.shots[index], index, goals, seed=settings.seed, longest=settings.preview, teacher=self.teacher
         )
 
 
@@ -109,7 +108,7 @@ def _identity(problem: Problem, seed: int) -> None:
 _worker: Worker | None = None
 
 
-def _start(settings: EditBenchSettings, files: list[Path]) -> None:
+def _start(settings: EditBenchSettings, shots: list[Shot]) -> None:
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # The parent says when to stop.
     parent = multiprocessing.parent_process()
@@ -121,7 +120,7 @@ def _start(settings: EditBenchSettings, files: list[Path]) -> None:
 
         threading.Thread(target=leave_with_parent, daemon=True).start()
     torch.set_num_threads(1)
-    _worker = Worker(settings, files)
+    _worker = Worker(settings, shots)
 
 
 def _do(key: Key) -> Unit:
@@ -129,7 +128,7 @@ def _do(key: Key) -> Unit:
     return _worker(key)
 
 
-def do_units(settings: EditBenchSettings, files: list[Path], keys: list[Key]) -> Iterator[tuple[Key, Unit]]:
+def do_units(settings: EditBenchSettings, shots: list[Shot], keys: list[Key]) -> Iterator[tuple[Key, Unit]]:
     """Measure ``keys`` in ``settings.jobs`` processes; yields units as they finish, in any order.
 
     With one job all happens in this process. Timed units do too, whatever ``jobs`` says, one after another at the end.
@@ -137,9 +136,9 @@ def do_units(settings: EditBenchSettings, files: list[Path], keys: list[Key]) ->
     alone = [key for key in keys if key.timed or settings.jobs == 1]
     shared = [] if settings.jobs == 1 else [key for key in keys if not key.timed]
     if shared:
-        yield from _in_processes(settings, files, shared)
+        yield from _in_processes(settings, shots, shared)
     with one_thread():
-        worker, warm = Worker(settings, files), set()
+        worker, warm = Worker(settings, shots), set()
         for key in alone:
             if key.timed and (key.goals, key.strategy) not in warm:
                 worker(key)  # The first search pays for loading networks and for torch's own start.
@@ -147,11 +146,11 @@ def do_units(settings: EditBenchSettings, files: list[Path], keys: list[Key]) ->
             yield key, worker(key)
 
 
-def _in_processes(settings: EditBenchSettings, files: list[Path], keys: list[Key]) -> Iterator[tuple[Key, Unit]]:
+def _in_processes(settings: EditBenchSettings, shots: list[Shot], keys: list[Key]) -> Iterator[tuple[Key, Unit]]:
     context = multiprocessing.get_context("spawn")
     with _single_thread_environment():
         pool = ProcessPoolExecutor(
-            min(settings.jobs, len(keys)), mp_context=context, initializer=_start, initargs=(settings, files)
+            min(settings.jobs, len(keys)), mp_context=context, initializer=_start, initargs=(settings, shots)
         )
         try:
             futures: dict[Future[Unit], Key] = {pool.submit(_do, key): key for key in keys}
@@ -180,7 +179,7 @@ def _single_thread_environment() -> Iterator[None]:
 # --- the whole run ----------------------------------------------------------------------------------------------
 
 
-def plan(settings: EditBenchSettings, files: list[Path]) -> tuple[list[Key], dict[str, str]]:
+def plan(settings: EditBenchSettings, shots: list[Shot]) -> tuple[list[Key], dict[str, str]]:
     """All units of a run, photo by photo, and notes on strategies that are left out or crippled, by goals and name."""
     keys: list[Key] = []
     notes: dict[str, str] = {}
@@ -196,7 +195,7 @@ def plan(settings: EditBenchSettings, files: list[Path]) -> tuple[list[Key], dic
                 notes[f"{goals.name} {strategy}"] = f"not measured: {error}"
         if "hybrid" in able[goals.name] and _untrained(goals.editor):
             notes[f"{goals.name} hybrid"] = "no networks are shipped for this editor: hybrid does without them"
-    for timed, count in ((False, len(files)), (True, min(settings.timed, len(files)))):
+    for timed, count in ((False, len(shots)), (True, min(settings.timed, len(shots)))):
         for index in range(count):
             for goals in settings.goal_sets:
                 if goals.photos is not None and index >= goals.photos:
@@ -204,7 +203,7 @@ def plan(settings: EditBenchSettings, files: list[Path]) -> tuple[list[Key], dic
                 name = goals.name
                 for strategy in able[name]:
                     if not (timed and strategy == "identity"):
-                        keys.append(Key(name, strategy, index, files[index].name, timed))
+                        keys.append(Key(name, strategy, index, shots[index].name, timed))
     return keys, notes
 
 
@@ -222,13 +221,13 @@ def _check_known(settings: EditBenchSettings, strategy: str) -> None:
         raise PixwardError(f"unknown strategy {strategy!r}; choose from: {', '.join(known)}")
 
 
-def run_units(settings: EditBenchSettings, files: list[Path], keys: list[Key], kept: UnitFile) -> dict[Key, Unit]:
+def run_units(settings: EditBenchSettings, shots: list[Shot], keys: list[Key], kept: UnitFile) -> dict[Key, Unit]:
     """Measure what is not measured yet, with a progress bar; every finished unit is kept at once."""
     done = {key: unit for key, unit in kept.read().items() if key in set(keys)}
     left = [key for key in keys if key not in done]
     with _progress(len(keys), len(done)) as advance:
         try:
-            for key, unit in do_units(settings, files, left):
+            for key, unit in do_units(settings, shots, left):
                 done[key] = kept.append(key, unit)
                 advance()
         except KeyboardInterrupt:

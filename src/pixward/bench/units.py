@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from pixward.bench.goals import Shot
 from pixward.bench.measure import Unit
 from pixward.bench.settings import EditBenchSettings
 
@@ -32,8 +33,8 @@ class UnitFile:
     holds a digest of the code, and lines of other code are left aside unless their strategy is in ``keep``.
     """
 
-    def __init__(self, settings: EditBenchSettings, folder: list[Path], code: str, commit: str) -> None:
-        sizes = [(path.name, path.stat().st_size) for path in folder]
+    def __init__(self, settings: EditBenchSettings, folder: list[Shot], code: str, commit: str) -> None:
+        sizes = [(shot.name, *shot.sizes) for shot in folder]
         weights = None if settings.lpips is None else settings.lpips.name
         what = [sizes, settings.seed, settings.renders, settings.preview, weights, settings.catalogue]
         name = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]
