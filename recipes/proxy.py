@@ -25,11 +25,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, required=True, help="folder with photos/ and coco/")
     parser.add_argument("--runs", type=Path, default=Path("runs/proxy"))
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="so that two processes can share them")
     options = parser.parse_args()
     shared = options.shared
     photos = (shared / "photos/bsds500/train", shared / "photos/bsds500/test", shared / "coco/images")
     for editor in (PAPER, PHOTO):
-        for kind in KINDS:
+        for kind in options.kinds:
             folder = options.runs / editor.name.replace(":", "-")
             resume, steps = (folder / kind).exists(), STEPS[editor.name, kind]
             job = EditTraining(photos, folder, editor, algorithm=kind, steps=steps, resume=resume)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixward.errors import PixwardError
 from pixward.params import ParamSpace
 from pixward.policies.weights import load_weights
 
@@ -178,6 +180,31 @@ def load_proxy(name: str | Path, kind: str) -> Proxy:
     return proxy.eval().requires_grad_(False)
 
 
+def find_proxy(kind: str, editor: str, sliders: int, networks: Path | None = None) -> Proxy:
+    """The proxy that a search on ``editor`` with ``sliders`` uses: that of a run folder ``networks``, or the shipped one.
+
+    Raises:
+        PixwardError: there is none, it is damaged, or it knows another number of sliders.
+    """
+    name = editor if networks is None else str(networks / f"{kind}.safetensors")
+    try:
+        proxy = load_proxy(name, kind)
+    except FileNotFoundError:
+        where = f"is shipped for {editor}" if networks is None else f"lies in {networks}"
+        raise PixwardError(
+            f"no {kind} proxy {where}: train one (pixward train edit --editor {editor} --algorithm {kind} "
+            "--photos DIR --out RUN) and name its folder with --networks RUN"
+        ) from None
+    except ValueError as error:
+        raise PixwardError(str(error)) from None
+    if proxy.settings.sliders != sliders:
+        raise PixwardError(
+            f"the {kind} proxy knows {proxy.settings.sliders} sliders, and {editor} has {sliders}: train one for this "
+            f"editor (pixward train edit --editor {editor} --algorithm {kind} --photos DIR --out RUN)"
+        )
+    return proxy
+
+
 def describe_proxy(proxy: Proxy) -> dict[str, object]:
     """The settings as plain data, to be saved beside the weights."""
     return asdict(proxy.settings)
@@ -208,10 +235,10 @@ def _stage(each: Filter, settings: CascadedSettings) -> nn.Sequential:
     inside = 3 + len(each.sliders)
     if each.areawise:
         sizes = [inside, *[settings.areawise_width] * 4, 3]
-        convolutions = [_area(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+        convolutions = [_area(a, b) for a, b in pairwise(sizes)]
     else:
         sizes = [inside, *[settings.pointwise_width] * 2, 3]
-        convolutions = [nn.Conv2d(a, b, 1) for a, b in zip(sizes[:-1], sizes[1:], strict=True)]
+        convolutions = [nn.Conv2d(a, b, 1) for a, b in pairwise(sizes)]
     layers: list[nn.Module] = []
     for convolution in convolutions:
         layers += [convolution, nn.LeakyReLU(0.2, inplace=True)]
