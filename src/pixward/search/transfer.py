@@ -20,14 +20,16 @@ _SCALES = (3**-0.5, 6**-0.5, 2**-0.5)
 
 _DARK = 1 / 255 / 12.92
 """Linear light of the 8-bit code 1: black has no logarithm."""
-_FLAT = 1e-6
+_FLAT = 1e-5
 """A standard deviation below this is rounding: there is nothing to stretch."""
 _FAR = 30.0
 """Logarithms (base 10) stop here, so that a stretched colour far outside the gamut is clipped and not inf - inf."""
 _FINEST = 2.0**20
 """Steps of 1 in which projections are told apart: rounding errors of a rotation must not order equal colours."""
-_SIDE = 512
+_SIDE = 256
 """Distributions are learned from at most this many pixels squared, on an even grid."""
+_KNOTS = 1024
+"""How finely one axis of a distribution is followed: the released code takes 300 bins."""
 
 
 def reinhard(source: Tensor, reference: Tensor) -> Tensor:
@@ -49,21 +51,20 @@ def reinhard(source: Tensor, reference: Tensor) -> Tensor:
         ValueError: other shapes, no pixels, or pixels that are no finite numbers.
     """
     _check(source, reference)
-    cones = torch.tensor(_CONES, dtype=torch.float64, device=source.device)
-    axes = torch.tensor(_SUMS, dtype=torch.float64, device=source.device)
-    axes = axes * torch.tensor(_SCALES, dtype=torch.float64, device=source.device)[:, None]
+    cones, axes, scales = (source.new_tensor(table) for table in (_CONES, _SUMS, _SCALES))
+    axes = axes * scales[:, None]
 
     def opponent(image: Tensor) -> Tensor:
-        light = srgb_to_linear(image[0].flatten(1).double()) + _DARK
+        light = srgb_to_linear(image[0].flatten(1)) + _DARK
         return axes @ (cones @ light).log10()
 
-    ours, theirs = opponent(source), opponent(reference.to(source.device))
+    ours, theirs = opponent(source), opponent(reference.to(source))
     spread, aim = (values.std(1, unbiased=False, keepdim=True) for values in (ours, theirs))
     stretch = torch.where(spread > _FLAT, aim / spread.clamp_min(_FLAT), 1.0)
     moved = (ours - ours.mean(1, keepdim=True)) * stretch + theirs.mean(1, keepdim=True)
     logs = torch.linalg.solve(axes, moved).clamp(-_FAR, _FAR)
     light = torch.linalg.solve(cones, 10**logs) - _DARK
-    return linear_to_srgb(light.clamp(0, 1)).to(source).view_as(source)
+    return linear_to_srgb(light.clamp(0, 1)).view_as(source)
 
 
 def histogram_match(source: Tensor, reference: Tensor) -> Tensor:
@@ -86,9 +87,9 @@ def histogram_match(source: Tensor, reference: Tensor) -> Tensor:
     _check(source, reference)
     channels = [
         _interpolate(values, *_transport(values, aim))
-        for values, aim in zip(source[0].flatten(1).double(), reference[0].flatten(1).to(source).double(), strict=True)
+        for values, aim in zip(source[0].flatten(1), reference[0].flatten(1).to(source), strict=True)
     ]
-    return torch.stack(channels).clamp(0, 1).to(source).view_as(source)
+    return torch.stack(channels).clamp(0, 1).view_as(source)
 
 
 def distribution_transfer(source: Tensor, reference: Tensor, *, iterations: int = 20, seed: int = 0) -> Tensor:
@@ -97,7 +98,7 @@ def distribution_transfer(source: Tensor, reference: Tensor, *, iterations: int 
     Pitie, Kokaram, Dahyot: Automated colour grading using colour distribution transfer, 2007, algorithm 1, on encoded
     RGB: rotate, match the distribution along each axis, rotate back, again. The first axes are the channels
     themselves, the others random. Not built: the paper's second half, which takes the grain off the result. Of
-    pictures with more than 512 x 512 pixels the distribution is learned on an even grid of that many.
+    pictures with more than 256 x 256 pixels the distribution is learned on an even grid of that many.
 
     Args:
         source: ``(1, 3, H, W)`` in [0, 1].
@@ -123,7 +124,9 @@ def distribution_transfer(source: Tensor, reference: Tensor, *, iterations: int 
         turn = rotation.to(colours)
         turned, turned_sample, turned_aim = (_rounded(turn @ values) for values in (colours, sample, aim))
         for axis in range(3):
-            knots = _transport(turned_sample[axis], turned_aim[axis])
+            x, y = _transport(turned_sample[axis], turned_aim[axis])
+            thin = torch.linspace(0, len(x) - 1, min(len(x), _KNOTS), device=x.device).round().long()
+            knots = x[thin], y[thin]
             turned[axis] = _interpolate(turned[axis], *knots)
             turned_sample[axis] = _interpolate(turned_sample[axis], *knots)
         colours, sample = turn.T @ turned, turn.T @ turned_sample
@@ -139,7 +142,7 @@ def _transport(values: Tensor, aim: Tensor) -> tuple[Tensor, Tensor]:
     """The distinct ``values`` ``(N,)`` in order, and where each goes to be distributed like ``aim`` ``(M,)``."""
     ours, our_place = _quantiles(values)
     theirs, their_place = _quantiles(aim)
-    return ours, _interpolate(our_place, their_place, theirs)
+    return ours, _interpolate(our_place, their_place, theirs.double()).to(values)
 
 
 def _quantiles(values: Tensor) -> tuple[Tensor, Tensor]:
