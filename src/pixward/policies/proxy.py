@@ -181,7 +181,7 @@ def load_proxy(name: str | Path, kind: str) -> Proxy:
 
 
 def find_proxy(kind: str, editor: str, sliders: int, networks: Path | None = None) -> Proxy:
-    """The proxy that a search on ``editor`` with ``sliders`` uses: that of a run folder ``networks``, or the shipped one.
+    """The proxy that a search on ``editor`` with ``sliders`` uses: a run folder's (``networks``), or the shipped one.
 
     Raises:
         PixwardError: there is none, it is damaged, or it knows another number of sliders.
