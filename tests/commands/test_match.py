@@ -39,11 +39,12 @@ def test_json_has_the_keys_of_the_contract_and_true_figures(pixward: Pixward, ph
     assert 1 <= result["renders"] <= 20
     assert set(result["distance"]) == set(result["source_distance"]) == {"psnr", "ssim", "delta_e"}
     assert set(result["seconds"]) == {"search", "render"}
-    assert names(out) == {"photo.setting.json", "photo.jpg", "photo.film.png"}
+    assert names(out) == {"photo.setting.json", "photo.jpg", "photo.film.png", "photo.residual.png"}
     assert result["outputs"] == {
         "setting": str(out / "photo.setting.json"),
         "image": str(out / "photo.jpg"),
         "film": str(out / "photo.film.png"),
+        "residual": str(out / "photo.residual.png"),
     }
     # The figures can be had from the files alone: the setting's render against the goal, both 8 bit.
     again = torch.from_numpy(edited(picture(), **result["setting"]))
@@ -245,7 +246,7 @@ def test_every_slider_locked(pixward: Pixward, photo: Path, goal: Path, tmp_path
     assert "every slider is locked" in done.line
 
 
-@pytest.mark.parametrize("name", ["photo.setting.json", "photo.jpg", "photo.film.png"])
+@pytest.mark.parametrize("name", ["photo.setting.json", "photo.jpg", "photo.film.png", "photo.residual.png"])
 def test_existing_outputs_are_seen_before_the_search(
     pixward: Pixward, photo: Path, goal: Path, tmp_path: Path, name: str
 ):
@@ -260,7 +261,7 @@ def test_existing_outputs_are_seen_before_the_search(
     assert (out / name).read_text() == "precious"
     assert names(out) == {name}
     assert pixward("match", photo, "--goal", goal, *FAST, "--out", out, "--force").code == 0
-    assert names(out) == {"photo.setting.json", "photo.jpg", "photo.film.png"}
+    assert names(out) == {"photo.setting.json", "photo.jpg", "photo.film.png", "photo.residual.png"}
 
 
 @pytest.mark.parametrize("force", [(), ("--force",)])
@@ -308,7 +309,8 @@ def test_odd_file_names(pixward: Pixward, photo: Path, goal: Path, tmp_path: Pat
     monkeypatch.chdir(tmp_path)
     done = pixward("match", *FAST, "--out", "-out dir", "--goal", name, "--", name)
     assert done.code == 0, done.err
-    assert names(tmp_path / "-out dir") == {Path(name).stem + end for end in (".setting.json", ".jpg", ".film.png")}
+    ends = (".setting.json", ".jpg", ".film.png", ".residual.png")
+    assert names(tmp_path / "-out dir") == {Path(name).stem + end for end in ends}
     assert f"wrote -out dir/{Path(name).stem}.jpg" in done.out
 
 

@@ -179,7 +179,7 @@ def test_odd_names(pixward: Pixward, place: Path, name: str):
     new = set(os.listdir()) - before
     assert new == {"o", "calls.log", f"{name}.json"} or len(new) == 3
     assert {path.name for path in Path("o").iterdir()} == {
-        f"{Path(name).stem}{end}" for end in (".setting.json", ".jpg", ".film.png")
+        f"{Path(name).stem}{end}" for end in (".setting.json", ".jpg", ".film.png", ".residual.png")
     }
 
 

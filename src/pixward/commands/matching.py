@@ -12,10 +12,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pixward.align import Alignment
-    from pixward.commands.match import Finish, Job
+    from pixward.commands.match_job import Found, Job
     from pixward.match import MatchResult
-    from pixward.params import ParamSpace
-    from pixward.search.problem import Goal
+    from pixward.search.problem import Goal, Look, Problem, Solver
     from pixward.types import Editor
 
 
@@ -27,46 +26,75 @@ def check_locks(locked: Mapping[str, float], editor: Editor) -> None:
         raise PixwardError(f"--lock: {error}") from None
 
 
-def search(job: Job, editor: Editor, source: Tensor, goal: Tensor | Goal, *, quiet: bool) -> MatchResult:
+def solver_for(job: Job, editor: Editor) -> Solver:
+    """What searches; PixwardError for a strategy that there is not, or that cannot serve this editor or goal."""
+    from pixward.strategies import build, build_look
+
+    if job.fixed is not None:
+        return _standing(job.fixed)
+    return (build_look if job.files.look else build)(job.strategy, editor, job.networks)
+
+
+def search(job: Job, editor: Editor, source: Tensor, goal: Tensor | Goal | Look, *, quiet: bool) -> MatchResult:
     """The search with its progress display on stderr."""
     from pixward.commands.console import progress
-    from pixward.match import build, match
-    from pixward.search.problem import Trial, psnr
+    from pixward.match import match
+    from pixward.report import LOOK, PSNR
+    from pixward.search.problem import Trial
 
+    measure = LOOK if job.files.look else PSNR
     with progress("renders", "{task.fields[best]}", quiet=quiet) as display:
         task = display.add_task("Searching", total=job.renders, best="")
         best = [float("inf")]
 
         def watch(trial: Trial) -> None:
             best[0] = min(best[0], trial.mse)
-            display.update(task, advance=1, best=f"{psnr(best[0]):.1f} dB")
+            display.update(task, advance=1, best=measure.figure(measure.value(best[0])))
 
         found = match(
             source,
             goal,
             editor=editor,
-            strategy=build(job.strategy, editor, job.networks),
-            renders=job.renders,
-            locked=job.locked,
+            strategy=solver_for(job, editor),
+            renders=job.renders if job.fixed is None else 1,
+            locked=job.locked if job.fixed is None else None,
             seed=job.seed,
             on_render=watch,
         )
-    return replace(found, strategy=job.strategy)
+    # The setting as it was given, not as it comes back from [-1, 1].
+    return replace(found, strategy=job.strategy, setting=found.setting if job.fixed is None else dict(job.fixed))
 
 
-def tell(job: Job, result: MatchResult, space: ParamSpace, finish: Finish, *, as_json: bool) -> None:
-    """Print what was found: one JSON object, or tables."""
-    if as_json:
-        _print_json(job, result, finish)
-    else:
-        _print_table(job, result, finish, space)
+def _standing(setting: Mapping[str, float]) -> Solver:
+    """A solver that knows the answer already."""
+
+    def solve(problem: Problem, seed: int) -> None:
+        row = problem.space.normalize(problem.space.from_dict(setting)[None])
+        problem.render(row.to(problem.source.device)[:, problem.free])
+        problem.settle()
+
+    return solve
 
 
-def _print_json(job: Job, result: MatchResult, finish: Finish) -> None:
-    from pixward.commands.console import print_json
+def best_picture(result: MatchResult, editor: Editor, source: Tensor) -> Tensor:
+    """The best render as the search saw it, ``(1, 3, h, w)``, 8 bit; where no render was, what the defaults give."""
+    import torch
 
-    outputs = job.files.outputs
-    written = {"setting": str(outputs.setting), "image": str(outputs.image), "film": str(outputs.film)}
+    from pixward.image import quantize
+
+    if result.best is not None:
+        return result.trials[result.best].image[None].to(source) / 255
+    with torch.no_grad():
+        picture = quantize(editor(source, editor.space.defaults(device=source.device)))
+    untouched = quantize(source)
+    # As match() does: what the rounding of 8 bit could make is no change.
+    return untouched if float((picture - untouched).abs().max()) < 1.5 / 255 else picture
+
+
+def as_data(job: Job, found: Found) -> dict[str, object]:
+    """What was found, as ``--json`` prints it."""
+    result, finish = found.result, found.finish
+    written = {name: str(path) for name, path in job.files.outputs.named().items()}
     answer: dict[str, object] = {
         "editor": job.editor,
         "strategy": result.strategy,
@@ -82,11 +110,14 @@ def _print_json(job: Job, result: MatchResult, finish: Finish) -> None:
         written["sidecar"] = str(finish.sidecar)
         answer |= {"version": finish.version, "agreement": finish.agreement}
     if finish.alignment is not None:
-        answer["alignment"] = _laid(finish.alignment)
-    print_json(answer)
+        answer["alignment"] = laid(finish.alignment)
+    if finish.cube is not None:
+        written["cube"] = str(job.files.cube)
+        answer["cube"] = dict(finish.cube)
+    return answer
 
 
-def _laid(found: Alignment) -> dict[str, object]:
+def laid(found: Alignment) -> dict[str, object]:
     """How the goal of a raw file was laid over it, as plain data."""
     return {
         "shift": [round(value, 2) for value in found.shift],
@@ -96,53 +127,3 @@ def _laid(found: Alignment) -> dict[str, object]:
         "quality": round(found.quality, 3),
         "compared": round(float((found.weight > 0).float().mean()), 3),
     }
-
-
-def _print_table(job: Job, result: MatchResult, finish: Finish, space: ParamSpace) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from pixward.commands.console import number, stdout
-
-    console = stdout()
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("slider")
-    table.add_column("value", justify="right")
-    table.add_column("unit")
-    for spec in space:
-        value = result.setting[spec.name]
-        note = " (locked)" if spec.name in job.locked else ""
-        style = "dim" if value == spec.default else ""
-        table.add_row(spec.name, number(value, spec.high - spec.low), f"{spec.unit}{note}", style=style)
-    console.print(table)
-    console.print()
-    distances = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("distance to the goal", "PSNR", "SSIM", "deltaE"):
-        distances.add_column(column, justify="left" if column.startswith("distance") else "right")
-    for label, row in (("photo, untouched", result.source_distance), ("photo, matched", result.distance)):
-        distances.add_row(label, f"{row['psnr']:.2f} dB", f"{row['ssim']:.4f}", f"{row['delta_e']:.2f}")
-    console.print(distances)
-    console.print()
-    if result.best is None:
-        console.print("No render came nearer to the goal than the photo itself, so every slider stays at its default.")
-    elif result.distance["psnr"] < result.source_distance["psnr"]:
-        reason = "a slider is locked" if job.locked else f"{job.editor} changes the photo even at its defaults"
-        words = f"The photo itself is nearer to the goal than any render, but cannot be had: {reason}."
-        console.print(words, soft_wrap=True)
-    console.print(str(result.unreached["sentence"]), soft_wrap=True)
-    count = "1 render" if result.renders == 1 else f"{result.renders} renders"
-    timing = f"{count} in {result.seconds:.1f} s, full-size render in {finish.seconds:.1f} s"
-    console.print(timing, style="dim")
-    if finish.alignment is not None:
-        laid = _laid(finish.alignment)
-        console.print(
-            f"goal laid over the raw file: zoom {laid['zoom']}, distortion {laid['k1']}, "
-            f"{float(str(laid['compared'])):.0%} of the picture compared",
-            style="dim",
-        )
-    if finish.agreement is not None:
-        words = f"the full-size render, reduced, is within {finish.agreement:.1f} dB of what the search saw"
-        console.print(f"{job.editor} {finish.version}: {words}", style="dim")
-    for path in job.files.outputs.paths():
-        # A file name may hold brackets, which rich would read as markup, or bytes that are no text.
-        console.print(Text(f"wrote {path}".encode("utf-8", "replace").decode()), soft_wrap=True)

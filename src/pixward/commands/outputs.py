@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -12,6 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pixward.errors import PixwardError
+
+STAGING = ".pixward-"
+"""What the names of the folders begin with in which files wait until all of them are whole."""
 
 
 def check_outputs(outputs: Iterable[Path], inputs: Sequence[Path], *, force: bool) -> None:
@@ -34,37 +38,57 @@ def check_outputs(outputs: Iterable[Path], inputs: Sequence[Path], *, force: boo
 
 @contextmanager
 def staged(outputs: Sequence[Path]) -> Iterator[Mapping[Path, Path]]:
-    """Where to write each of ``outputs``, all in one folder, for now; they are moved into place when the block ends.
+    """Where to write each of ``outputs`` for now; they are moved into place when the block ends.
 
     An error or Ctrl-C inside the block leaves no trace. The temporary names keep their suffixes.
 
     Raises:
-        PixwardError: the folder cannot be made or written.
+        PixwardError: a folder cannot be made or written.
     """
-    folder = outputs[0].parent
-    made = _make_folder(folder)
+    folders = list(dict.fromkeys(path.parent for path in outputs))
+    made: list[Path] = []
+    temporary: dict[Path, Path] = {}
     done = False
     try:
-        temporary = Path(tempfile.mkdtemp(prefix=".pixward-", dir=folder))
-        try:
-            places = {path: temporary / path.name for path in outputs}
-            yield places
-            with _uninterrupted():
-                for place in places.values():
-                    os.chmod(place, 0o666 & ~_umask())
-                for path, place in places.items():
-                    os.replace(place, path)
-            done = True
-        except PixwardError as error:
-            # Name the file that was asked for, not the one it was to be at first.
-            raise PixwardError(str(error).replace(str(temporary), str(folder))) from error
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        for folder in folders:
+            made = [*_make_folder(folder), *made]
+            # With our process id in its name: a batch that goes on sweeps what a killed one has left.
+            temporary[folder] = Path(tempfile.mkdtemp(prefix=f"{STAGING}{os.getpid()}-", dir=folder))
+        places = {path: temporary[path.parent] / path.name for path in outputs}
+        yield places
+        with _uninterrupted():
+            for place in places.values():
+                os.chmod(place, 0o666 & ~_umask())
+            for path, place in places.items():
+                os.replace(place, path)
+        done = True
+    except PixwardError as error:
+        # Name the file that was asked for, not the one it was to be at first.
+        text = str(error)
+        for folder, place in temporary.items():
+            text = text.replace(str(place), str(folder))
+        raise PixwardError(text) from error
     except OSError as error:
-        raise PixwardError(f"cannot write to {folder}: {(error.strerror or str(error)).lower()}") from error
+        raise PixwardError(f"cannot write to {folders[0]}: {(error.strerror or str(error)).lower()}") from error
     finally:
+        for place in temporary.values():
+            shutil.rmtree(place, ignore_errors=True)
         if not done:
             _remove(made)
+
+
+def sweep(folder: Path) -> None:
+    """Remove from ``folder`` what processes that were killed had not put in place."""
+    for path in folder.glob(f"{STAGING}*-*"):
+        found = re.fullmatch(rf"{re.escape(STAGING)}(\d+)-\w+", path.name)
+        if not found or path.is_symlink() or not path.is_dir():
+            continue
+        try:
+            os.kill(int(found[1]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(path, ignore_errors=True)
+        except OSError:
+            continue  # It lives, as another user.
 
 
 def _same(path: Path, given: Path) -> bool:
@@ -123,10 +147,22 @@ def _uninterrupted() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    pressed = []
+    pressed: list[bool] = []
     before = signal.signal(signal.SIGINT, lambda *_: pressed.append(True))
     try:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-    # All files are in place by now, so a late Ctrl-C changes nothing and the command reports its success.
+    # All files are in place by now, so a late Ctrl-C changes nothing and the command reports its success; one that has
+    # more to do asks for it.
+    _late.extend(pressed)
+
+
+_late: list[bool] = []
+
+
+def late_interrupt() -> bool:
+    """Whether Ctrl-C was held back since this was last asked."""
+    pressed = bool(_late)
+    _late.clear()
+    return pressed
