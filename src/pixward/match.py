@@ -6,8 +6,6 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -15,13 +13,12 @@ from torch import Tensor
 from pixward.errors import PixwardError
 from pixward.image import quantize
 from pixward.metrics.image import ciede2000, srgb_to_lab, ssim
-from pixward.search.problem import Goal, Problem, Solver, Trial, psnr, run
+from pixward.search.problem import Goal, Look, Problem, Solver, Trial, psnr, run
+from pixward.strategies import STRATEGIES, build, build_look, load_networks
 from pixward.types import Editor
-from pixward.unreached import explain
+from pixward.unreached import explain, explain_look
 
-if TYPE_CHECKING:
-    from pixward.policies.goal import Deciding
-    from pixward.policies.response import Responding
+__all__ = ["STRATEGIES", "MatchResult", "build", "build_look", "distances", "load_networks", "match"]
 
 
 @dataclass(frozen=True)
@@ -33,12 +30,13 @@ class MatchResult:
         strategy: the strategy's name; "own" for a solver.
         setting: ``{slider: value in its unit}`` of the best render: what a setting file holds.
         renders: renders used, finite differences included.
-        distance: ``{"psnr" (dB), "ssim", "delta_e"}`` of the best render to the goal, both 8 bit.
+        distance: ``{"psnr" (dB), "ssim", "delta_e"}`` of the best render to the goal, both 8 bit; towards a look
+            ``{"look"}``, the root of minus its reward.
         source_distance: the same for the untouched photo.
         seconds: time of the search.
         trials: every render in order.
-        best: which trial ``setting`` is, counted from 0; None where no render beat the untouched photo, and the
-            setting is the default one.
+        best: which trial ``setting`` is, counted from 0: the nearest, or the one that the solver settled for; None
+            where no render beat the untouched photo, and the setting is the default one.
         unreached: what the sliders could not reach, see :func:`pixward.unreached.explain`.
     """
 
@@ -56,7 +54,7 @@ class MatchResult:
 
 def match(
     source: Tensor,
-    goal: Tensor | Goal,
+    goal: Tensor | Goal | Look,
     *,
     editor: Editor,
     strategy: str | Solver = "hybrid",
@@ -75,7 +73,9 @@ def match(
 
     Args:
         source: the photo at preview size, ``(1, 3, h, w)`` in [0, 1].
-        goal: the picture to match, of the same shape; a :class:`Goal` where parts of it count less or not at all.
+        goal: the picture to match, of the same shape; a :class:`Goal` where parts of it count less or not at all; a
+            :class:`Look` where it shows another scene. Nobody can measure then how near the photo came to what the
+            reference's maker would have done with it, so a look's answer may be the policy's word alone.
         editor: what renders.
         strategy: a key of :data:`STRATEGIES`, or a solver, e.g. ``build(name, editor, networks)``.
         renders: how many times the search may call the editor, 1 or more.
@@ -87,7 +87,10 @@ def match(
         PixwardError: an unknown strategy, or one that this editor cannot serve; an editor that returns NaN.
         ValueError: shapes that differ, an unknown or out-of-range slider, nothing left to search.
     """
-    solver = build(strategy, editor) if isinstance(strategy, str) else strategy
+    if isinstance(strategy, str):
+        solver = build_look(strategy, editor) if isinstance(goal, Look) else build(strategy, editor)
+    else:
+        solver = strategy
 
     def watch(trial: Trial) -> None:
         if not math.isfinite(trial.mse):
@@ -104,17 +107,6 @@ def match(
     return _result(problem, strategy if isinstance(strategy, str) else "own", seconds, tuple(locked or ()))
 
 
-def build(strategy: str, editor: Editor, networks: Path | None = None) -> Solver:
-    """The solver called ``strategy`` for ``editor``, with its shipped networks or those in the folder ``networks``.
-
-    Raises:
-        PixwardError: an unknown strategy, or one that cannot serve this editor; networks that do not fit.
-    """
-    if strategy not in STRATEGIES:
-        raise PixwardError(f"unknown strategy {strategy!r}; choose from: {', '.join(STRATEGIES)}")
-    return STRATEGIES[strategy](editor, networks)
-
-
 def _result(problem: Problem, strategy: str, seconds: float, locked: tuple[str, ...]) -> MatchResult:
     trials, space, untouched = tuple(problem.trials), problem.space, quantize(problem.source)
     best, picture = _best(problem)
@@ -125,13 +117,27 @@ def _result(problem: Problem, strategy: str, seconds: float, locked: tuple[str, 
         strategy=strategy,
         setting=setting,
         renders=len(trials),
-        distance=distances(picture, problem.goal, problem.weight),
-        source_distance=distances(untouched, problem.goal, problem.weight),
+        distance=_distance(picture, problem),
+        source_distance=_distance(untouched, problem),
         seconds=seconds,
         trials=trials,
         best=best,
-        unreached=explain(picture, _counting(picture, problem), space, setting, locked),
+        unreached=_unreached(problem, picture, setting, locked),
     )
+
+
+def _distance(picture: Tensor, problem: Problem) -> dict[str, float]:
+    if problem.look is not None:
+        return {"look": round(math.sqrt(max(problem.mse(picture), 0.0)), 6)}
+    return distances(picture, problem.goal, problem.weight)
+
+
+def _unreached(
+    problem: Problem, picture: Tensor, setting: Mapping[str, float], locked: tuple[str, ...]
+) -> dict[str, object]:
+    if problem.look is not None:
+        return explain_look(picture, problem.goal, problem.space, setting, locked)
+    return explain(picture, _counting(picture, problem), problem.space, setting, locked)
 
 
 def distances(output: Tensor, target: Tensor, weight: Tensor | None = None) -> dict[str, float]:
@@ -168,6 +174,8 @@ def _render_start(problem: Problem) -> None:
 
 def _best(problem: Problem) -> tuple[int | None, Tensor]:
     """The trial nearest the goal, or None where the default setting is at least as near; and its picture, 8 bit."""
+    if problem.settled is not None:
+        return problem.settled, problem.trials[problem.settled].image[None].to(problem.goal) / 255
     errors = [trial.mse for trial in problem.trials]
     best = min(range(len(errors)), key=errors.__getitem__)
     free = torch.equal(problem.base.cpu(), problem.space.default_action()[0])
@@ -185,122 +193,3 @@ def _at_defaults(problem: Problem) -> Tensor:
     with torch.no_grad():
         picture = quantize(problem.editor(problem.source, problem.space.defaults(device=problem.source.device)))
     return untouched if float((picture - untouched).abs().max()) < 1.5 / 255 else picture
-
-
-# --- strategies: what --strategy may be -------------------------------------------------------------------------
-
-
-def _policy(editor: Editor, networks: Path | None = None) -> Solver:
-    from pixward.search.follow import follow
-
-    policy, _ = load_networks(editor, networks)
-    if policy is None:
-        raise PixwardError(
-            f"no policy is shipped for {editor.name}: use --strategy least-squares, "
-            "or train one (pixward train edit) and name its folder with --networks"
-        )
-    return follow(policy)
-
-
-def _hybrid(editor: Editor, networks: Path | None = None) -> Solver:
-    from pixward.search.hybrid import hybrid
-
-    policy, response = load_networks(editor, networks)
-    if policy is None and response is None:
-        return _least_squares(editor)  # No network knows this editor: hybrid's second half works alone.
-    return hybrid(policy, response)
-
-
-def load_networks(editor: Editor, folder: Path | None = None) -> tuple[Deciding | None, Responding | None]:
-    """The policy and the response for ``editor``: those in a run ``folder`` of ``pixward train edit``, or the shipped.
-
-    An editor without a policy or response of its own, but with a calibrated map to ``chain:photo``, gets the chain's
-    through the map. Raw files (``NAME:raw``) get the networks of pictures where there are no others: the editor's
-    sliders do to its own render of a raw file much what they do to a picture. Further sliders, which come last, are
-    left alone by networks that do not know them.
-
-    Raises:
-        PixwardError: the folder holds neither, or networks for another number of sliders.
-    """
-    from pixward.policies.goal import load_policy
-    from pixward.policies.mapped import MappedPolicy, MappedResponse, load_map
-    from pixward.policies.padded import PaddedPolicy, PaddedResponse
-    from pixward.policies.response import load_response
-    from pixward.policies.weights import find_weights
-
-    def where(kind: str) -> str:
-        if folder is not None:
-            return str(folder / f"{kind}.safetensors")
-        return editor.name if find_weights(editor.name, kind) else editor.name.removesuffix(":raw")
-
-    try:
-        found = {kind: find_weights(where(kind), kind) for kind in ("policy", "response", "map")}
-        policy: Deciding | None = load_policy(where("policy")) if found["policy"] else None
-        response: Responding | None = load_response(where("response")) if found["response"] else None
-        if found["map"] and (policy is None or response is None):
-            slider_map = load_map(where("map"))
-            policy = policy or MappedPolicy(load_policy("chain:photo"), slider_map)
-            response = response or MappedResponse(slider_map)
-    except ValueError as error:
-        raise PixwardError(str(error)) from None
-    if folder is not None and policy is None and response is None:
-        raise PixwardError(f"{folder} holds no policy.safetensors or response.safetensors: name a run folder")
-    may_lack = editor.name.endswith(":raw") or any("." in name for name in editor.space.names)
-    rest = {}
-    for network in (policy, response):
-        if network is not None:
-            known, there = network.settings.sliders, len(editor.space)
-            if known > there or (known < there and not may_lack):
-                raise PixwardError(
-                    f"the networks know {known} sliders, and {editor.name} has {there}: train networks for this editor"
-                )
-            rest[known] = editor.space.default_action()[0, known:]
-    if policy is not None and policy.settings.sliders < len(editor.space):
-        policy = PaddedPolicy(policy, rest[policy.settings.sliders])
-    if response is not None and response.settings.sliders < len(editor.space):
-        response = PaddedResponse(response, rest[response.settings.sliders])
-    return policy, response
-
-
-def _least_squares(editor: Editor, networks: Path | None = None) -> Solver:
-    from pixward.search.least_squares import least_squares
-
-    return least_squares
-
-
-def _cmaes(editor: Editor, networks: Path | None = None) -> Solver:
-    from pixward.search.cmaes import cmaes
-
-    return cmaes
-
-
-def _greedy(editor: Editor, networks: Path | None = None) -> Solver:
-    from pixward.search.greedy import greedy
-
-    return greedy
-
-
-def _random(editor: Editor, networks: Path | None = None) -> Solver:
-    from pixward.search.random import random_search
-
-    return random_search
-
-
-def _gradient(editor: Editor, networks: Path | None = None) -> Solver:
-    from pixward.search.gradient import gradient
-
-    if not editor.differentiable:
-        raise PixwardError(f"strategy gradient needs an editor with gradients, and {editor.name} has none: use hybrid")
-    return gradient
-
-
-STRATEGIES: dict[str, Callable[..., Solver]] = {
-    "hybrid": _hybrid,
-    "policy": _policy,
-    "least-squares": _least_squares,
-    "cmaes": _cmaes,
-    "greedy": _greedy,
-    "random": _random,
-    "gradient": _gradient,
-}
-"""Names of the strategies, and what builds the solver: ``(editor, folder of networks or None)``."""

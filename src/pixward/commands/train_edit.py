@@ -20,6 +20,8 @@ class Algorithm(StrEnum):
     response = "response"
     map = "map"
     td3 = "td3"
+    look = "look"
+    look_td3 = "look-td3"
     monolithic = "monolithic"
     cascaded = "cascaded"
 

@@ -91,6 +91,10 @@ def train_edit(job: EditTraining, watch: Watch) -> Path:
         from pixward.commands.real_training import train_real
 
         return train_real(job, watch)
+    if job.algorithm in ("look", "look-td3"):
+        from pixward.commands.look_training import train_look
+
+        return train_look(job, watch)
     if job.algorithm == "map":
         raise PixwardError("a map leads from a real editor's sliders to chain:photo's: name one with --editor")
     try:

@@ -52,6 +52,42 @@ def tile_bank(files: Sequence[Path], *, side: int = 48, tiles: int = 12, preview
     return torch.from_numpy(out).permute(0, 3, 1, 2).contiguous()
 
 
+def scene_bank(files: Sequence[Path], *, side: int = 48, tiles: int = 16, share: float = 0.6, seed: int = 0) -> Tensor:
+    """Square pictures of whole scenes, ``(len(files), tiles, 3, side, side)`` uint8, for what needs the scene.
+
+    Each is a random crop of at least ``share`` of the photo's shorter side, reduced.
+    """
+    rng = np.random.default_rng(seed)
+    out = np.empty((len(files), tiles, side, side, 3), np.uint8)
+    for i, path in enumerate(files):
+        image = Image.fromarray(from_tensor(to_tensor(load(path).pixels), 8))
+        for t in range(tiles):
+            crop = int(rng.integers(round(share * min(image.size)), min(image.size) + 1))
+            left, top = int(rng.integers(0, image.width - crop + 1)), int(rng.integers(0, image.height - crop + 1))
+            tile = image.crop((left, top, left + crop, top + crop))
+            out[i, t] = np.asarray(tile.resize((side, side), Image.Resampling.BOX))
+    return torch.from_numpy(out).permute(0, 1, 4, 2, 3).contiguous()
+
+
+def draw_scenes(bank: Tensor, batch: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    """``batch`` pairs of different photos of a :func:`scene_bank`, ``(batch, 3, side, side)`` floats each, half mirrored.
+
+    Raises:
+        ValueError: a bank of fewer than two photos.
+    """
+    photos, tiles = bank.shape[:2]
+    if photos < 2:
+        raise ValueError("pairs of scenes need at least two photos")
+    first = torch.randint(photos, (batch,), generator=generator)
+    second = (first + 1 + torch.randint(photos - 1, (batch,), generator=generator)) % photos
+    drawn = []
+    for rows in (first, second):
+        picked = bank[rows, torch.randint(tiles, (batch,), generator=generator)].float() / 255
+        mirrored = torch.rand(batch, 1, 1, 1, generator=generator) < 0.5
+        drawn.append(torch.where(mirrored, picked.flip(3), picked))
+    return drawn[0], drawn[1]
+
+
 def draw_tiles(bank: Tensor, batch: int, generator: torch.Generator | None = None) -> Tensor:
     """``batch`` random tiles of ``bank`` as floats ``(batch, 3, H, W)`` in [0, 1], half of them mirrored."""
     picked = bank[torch.randint(len(bank), (batch,), generator=generator)].float() / 255

@@ -12,11 +12,36 @@ REC709 = (0.2126, 0.7152, 0.0722)
 REC601 = (0.2989, 0.587, 0.114)
 """Luma weights that RLPixTuner's saturation uses."""
 
+_OKLAB_CONE = (
+    (0.4122214708, 0.5363325363, 0.0514459929),
+    (0.2119034982, 0.6806995451, 0.1073969566),
+    (0.0883024619, 0.2817188376, 0.6299787005),
+)
+"""Linear sRGB to cone responses, as Ottosson gives it."""
+_OKLAB_OPPONENT = (
+    (0.2104542553, 0.7936177850, -0.0040720468),
+    (1.9779984951, -2.4285922050, 0.4505937099),
+    (0.0259040371, 0.7827717662, -0.8086757660),
+)
+"""Cube roots of cone responses to L, a and b."""
+
 
 def luma(image: Tensor, weights: tuple[float, float, float] = REC709) -> Tensor:
     """Weighted sum of the channels, ``(B, 1, H, W)``."""
     red, green, blue = image.unbind(1)
     return (weights[0] * red + weights[1] * green + weights[2] * blue).unsqueeze(1)
+
+
+def linear_to_oklab(linear: Tensor) -> Tensor:
+    """Linear sRGB light ``(B, 3, H, W)`` to OKLab (Ottosson, "A perceptual color space for image processing", 2020).
+
+    L in [0, 1], a and b within about 0.4 of 0; distances are near to what people see.
+    """
+    cone = torch.tensor(_OKLAB_CONE, dtype=linear.dtype, device=linear.device)
+    opponent = torch.tensor(_OKLAB_OPPONENT, dtype=linear.dtype, device=linear.device)
+    # The cube root's slope is infinite at black: a floor far below 8 bit's first step keeps gradients finite.
+    root = torch.einsum("ij,bjhw->bihw", cone, linear).clamp_min(1e-6).pow(1 / 3)
+    return torch.einsum("ij,bjhw->bihw", opponent, root)
 
 
 def channel_gains(image: Tensor, gains: Tensor) -> Tensor:

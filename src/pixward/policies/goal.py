@@ -47,11 +47,25 @@ class GoalSettings:
     noise: float = 0.1
 
 
+class Horizon(Protocol):
+    """What a search asks of a policy's settings."""
+
+    @property
+    def sliders(self) -> int:
+        """Size of its action."""
+        ...
+
+    @property
+    def horizon(self) -> int:
+        """Decisions in an episode."""
+        ...
+
+
 class Deciding(Protocol):
     """What a search asks of a policy: :class:`GoalPolicy`, or one that another editor's policy stands behind."""
 
     @property
-    def settings(self) -> GoalSettings:
+    def settings(self) -> Horizon:
         """Its sliders and its horizon."""
         ...
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pixward.ops.color import luma
+from pixward.ops.sampling import even
 
 
 def mlp(sizes: list[int]) -> nn.Sequential:
@@ -24,13 +25,8 @@ def grid_points(image: Tensor, side: int) -> Tensor:
 
     Pixels, not averages: a tone curve acts on pixels, and an average of a curve is not the curve of an average.
     """
-    rows, columns = (_even(length, side, image.device) for length in image.shape[-2:])
+    rows, columns = (even(length, side, image.device) for length in image.shape[-2:])
     return image[:, :, rows][..., columns].flatten(2).transpose(1, 2)
-
-
-def _even(length: int, side: int, device: torch.device) -> Tensor:
-    count = min(length, side)
-    return ((torch.arange(count, device=device) + 0.5) * length / count).long()
 
 
 def detail(image: Tensor) -> Tensor:

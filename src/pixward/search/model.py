@@ -21,6 +21,7 @@ from torch import Tensor
 
 from pixward.policies.nets import grid_points
 from pixward.policies.response import Responding, pixel_features
+from pixward.rewards.look import look_features
 from pixward.search.problem import Problem
 
 POINTS = 28
@@ -37,7 +38,8 @@ class EditorModel:
     """
 
     def __init__(self, problem: Problem, response: Responding | None = None) -> None:
-        self.problem, self.response = problem, response
+        # A look's pixels have no places to be compared at: what is fitted is the numbers that tell it.
+        self.problem, self.response = problem, None if problem.look is not None else response
         # Squared errors are weighted, so pixels are by the root.
         self._root = None if problem.weight is None else _three(grid_points(problem.weight.sqrt(), POINTS))
         self.target = self.read(problem.goal)
@@ -46,7 +48,7 @@ class EditorModel:
         self._render = torch.zeros_like(self.target)
         self._base = torch.zeros_like(self.target)
         self._correction = self.target.new_zeros(len(self.target), problem.dim)
-        if response is not None:
+        if self.response is not None:
             self._pixels = grid_points(pixel_features(problem.source), POINTS)[0]
 
     @property
@@ -57,7 +59,9 @@ class EditorModel:
         return self._anchor
 
     def read(self, image: Tensor) -> Tensor:
-        """The fitted pixels of one image ``(1, 3, H, W)`` or ``(3, H, W)`` as ``(M,)``."""
+        """The fitted pixels of one image ``(1, 3, H, W)`` or ``(3, H, W)`` as ``(M,)``; of a look its features."""
+        if self.problem.look is not None:
+            return look_features(image.reshape(1, 3, *image.shape[-2:]))[0]
         return self._count(grid_points(image.reshape(1, 3, *image.shape[-2:]), POINTS).flatten())
 
     def predict(self, free: Tensor) -> Tensor:
@@ -90,7 +94,7 @@ class EditorModel:
                 miss = pixels - self.predict(free)
                 self._correction = self._correction + torch.outer(miss, way) / length
         if move or self._anchor is None:
-            self._anchor, self._render, self.image = free, pixels, image.reshape(self.problem.goal.shape)
+            self._anchor, self._render, self.image = free, pixels, image.reshape(self.problem.source.shape)
             self._base = self._respond(free)
 
     def measure(self, step: float, columns: Sequence[int] | None = None) -> None:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from pixward.image import quantize
 from pixward.metrics.image import PSNR_EXACT
-from pixward.types import Editor
+from pixward.rewards.look import look
+from pixward.types import Editor, Reward
 
 FLOOR = 1 / (12 * 255**2)
 """The error that rounding the goal to 8 bit makes (58.9 dB): a setting below it is as good as exact."""
@@ -27,7 +28,7 @@ class Trial:
 
     Attributes:
         action: all sliders, normalised to [-1, 1], ``(d,)``.
-        mse: mean squared error to the goal, both 8 bit.
+        mse: mean squared error to the goal, both 8 bit; towards a :class:`Look` minus its reward.
         image: the render, 8 bit, ``(3, H, W)`` uint8.
     """
 
@@ -49,6 +50,21 @@ class Goal:
     weight: Tensor
 
 
+@dataclass(frozen=True)
+class Look:
+    """A goal that shows another scene: its look is wanted, not its pixels.
+
+    Attributes:
+        reference: the picture whose look is wanted, ``(1, 3, h, w)`` in [0, 1], of any size.
+        reward: how near a render comes to it, ``reward(output (N, 3, H, W), reference) -> (N,)``, at most 0 and higher
+            is better; the fast one by default. What it takes for nearest need not be what a person would: it sees the
+            two scenes' own colours as well, which is why a policy's word counts more, see :meth:`Problem.settle`.
+    """
+
+    reference: Tensor
+    reward: Reward = look
+
+
 class Problem:
     """Find sliders that make ``editor(source)`` look like ``goal``, within ``budget`` renders.
 
@@ -60,13 +76,16 @@ class Problem:
         weight: how much each pixel counts, ``(1, 1, H, W)`` with mean 1; None where all count alike.
         source_mse: error of the untouched photo, which is known without a render.
         free: positions of the sliders that may move.
+        goal: the goal's picture, ``(1, 3, H, W)``, 8 bit; the reference of a look, ``(1, 3, h, w)``.
+        look: the look that is wanted, None where the goal shows the photo itself.
+        settled: which trial is the answer, if the solver has said so; None for the one nearest the goal.
     """
 
     def __init__(
         self,
         editor: Editor,
         source: Tensor,
-        goal: Tensor | Goal,
+        goal: Tensor | Goal | Look,
         *,
         budget: int,
         locked: Mapping[str, float] | None = None,
@@ -75,10 +94,13 @@ class Problem:
         """``source`` and ``goal``: ``(1, 3, H, W)``; ``locked``: ``{slider: value in its unit}``.
 
         Raises:
-            ValueError: shapes that differ, an unknown slider, a value out of range, no slider left to move.
+            ValueError: shapes that differ (a look may have its own), an unknown slider, a value out of range, no slider
+                left to move.
         """
+        self.look = goal if isinstance(goal, Look) else None
         goal, self.weight = _weighted(goal)
-        if source.shape != goal.shape or source.ndim != 4 or source.shape[0] != 1:
+        fits = source.ndim == goal.ndim == 4 and source.shape[0] == 1 and source.shape[:2] == goal.shape[:2]
+        if not fits or (self.look is None and source.shape != goal.shape):
             raise ValueError(f"source {tuple(source.shape)} and goal {tuple(goal.shape)} must both be (1, 3, H, W)")
         if budget < 1:
             raise ValueError(f"need at least one render, got {budget}")
@@ -94,6 +116,7 @@ class Problem:
         if not self.free:
             raise ValueError("every slider is locked: nothing is left to search")
         self.trials: list[Trial] = []
+        self.settled: int | None = None
         self.source_mse = self.mse(quantize(source))
         self._on_render = on_render
 
@@ -118,9 +141,19 @@ class Problem:
         return min(self.trials, key=lambda trial: trial.mse, default=None)
 
     def mse(self, image: Tensor) -> float:
-        """Mean squared error of ``image`` ``(1, 3, H, W)`` or ``(3, H, W)`` to the goal, weighted."""
+        """Error of ``image`` ``(1, 3, H, W)`` or ``(3, H, W)``, see :class:`Trial`; weighted where there are weights."""
+        if self.look is not None:
+            return -float(self.look.reward(image.reshape(1, 3, *image.shape[-2:]), self.goal))
         squares = (image - self.goal) ** 2
         return float((squares if self.weight is None else squares * self.weight).mean())
+
+    def settle(self) -> None:
+        """Say that the newest trial is the answer, whatever trial is nearest the goal.
+
+        For solvers that know better than :meth:`mse`: a look's reward compares the colours of two scenes, and the
+        setting that makes them equal is not the one that made the reference.
+        """
+        self.settled = len(self.trials) - 1
 
     def fill(self, free: Tensor) -> Tensor:
         """Free sliders ``(N, dim)`` to all sliders ``(N, d)``, clamped to [-1, 1], locked ones in place."""
@@ -182,8 +215,10 @@ class Problem:
         return images
 
 
-def _weighted(goal: Tensor | Goal) -> tuple[Tensor, Tensor | None]:
+def _weighted(goal: Tensor | Goal | Look) -> tuple[Tensor, Tensor | None]:
     """The picture, and its weights with mean 1."""
+    if isinstance(goal, Look):
+        return goal.reference, None
     if isinstance(goal, Tensor):
         return goal, None
     weight = goal.weight

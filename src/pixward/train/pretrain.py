@@ -76,10 +76,30 @@ class Correcting(Restorable, Protocol):
         ...
 
 
+ImageError = Callable[[Tensor, Tensor], Tensor]
+"""``error(render, truth) -> (B,)`` of images ``(B, 3, H, W)``, lower is better, with gradients."""
+
+
+def log_error(least: float) -> ImageError:
+    """The logarithm of the mean squared error, which stops paying at ``least``."""
+    return lambda image, truth: (((image - truth) ** 2).mean((1, 2, 3)) + least).log()
+
+
 def pretrain(
-    env: Env, editor: Editor, policy: Correcting, tasks: Tasks, settings: PretrainSettings, run: Run
+    env: Env,
+    editor: Editor,
+    policy: Correcting,
+    tasks: Tasks,
+    settings: PretrainSettings,
+    run: Run,
+    error: ImageError | None = None,
 ) -> Iterator[dict[str, float]]:
-    """Train ``policy`` in place; yields one log line per ``checkpoint_every`` updates. Resumes from ``run``."""
+    """Train ``policy`` in place; yields one log line per ``checkpoint_every`` updates. Resumes from ``run``.
+
+    ``error``: what is minimised where the editor is differentiable, :func:`log_error` by default. Tasks may have a
+    ``truth`` ``(n, 3, H, W)``, the picture to arrive at, where their goal is another one.
+    """
+    error = error or log_error(settings.least_mse)
     optimizer = torch.optim.AdamW(policy.parameters(), settings.learning_rate, weight_decay=1e-4)
     step, state, answer = _resume(run, policy, optimizer) or (0, *_begin(env, tasks, settings.batch))
     sums: dict[str, float] = {}
@@ -88,7 +108,7 @@ def pretrain(
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * schedule(step, settings.steps)
         action = policy.correction(state)
-        loss, parts = _loss(editor, state, action, answer, settings)
+        loss, parts = _loss(editor, state, action, answer, settings, error)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
@@ -146,7 +166,7 @@ def schedule(step: int, steps: int, warmup: int = 200, floor: float = 0.02) -> f
 
 
 def _loss(
-    editor: Editor, state: State, action: Tensor, answer: State, settings: PretrainSettings
+    editor: Editor, state: State, action: Tensor, answer: State, settings: PretrainSettings, error: ImageError
 ) -> tuple[Tensor, dict[str, Tensor]]:
     miss = F.huber_loss(action, answer["action"], reduction="none", delta=0.1).mean(1)
     parameter = 10 * (miss * answer["known"]).mean()
@@ -156,16 +176,17 @@ def _loss(
         # pass it through and let the parameter loss pull strays back.
         inside = action + (action.clamp(-1, 1) - action).detach()
         image = editor(state["source"], editor.space.denormalize(inside))
-        mse = ((image - state["goal"]) ** 2).mean((1, 2, 3))
-        gain = (mse + settings.least_mse).log().mean()
+        truth = state.get("truth", state["goal"])
+        gain = error(image, truth).mean()
         loss = loss + settings.image_weight * gain
+        mse = ((image - truth) ** 2).mean((1, 2, 3))
         parts["psnr"] = -10 * mse.detach().clamp_min(1e-10).log10().mean()
     return loss, parts
 
 
 def _begin(env: Env, tasks: Tasks, count: int) -> tuple[State, State]:
     drawn = tasks(count)
-    state = env.reset({"source": drawn["source"], "goal": drawn["goal"]})
+    state = env.reset({name: value for name, value in drawn.items() if name in ("source", "goal", "truth")})
     return state, {"action": drawn["action"], "known": drawn["known"]}
 
 
