@@ -32,6 +32,7 @@ from pixward.commands import (
     reward,
     sample,
     sliders,
+    study,
     train_denoise,
     train_edit,
     train_pixel,
@@ -63,6 +64,7 @@ app.command("editors")(list_editors.command)
 app.command("predict")(predict.command)
 app.command("reward")(reward.command)
 app.command("sample")(sample.command)
+app.command("study")(study.command)
 train.command("edit")(train_edit.command)
 train.command("pixel")(train_pixel.command)
 train.command("predict")(train_predict.command)
