@@ -13,10 +13,10 @@ from pixward.editors.chain import PAPER, PHOTO
 from pixward.policies.proxy import KINDS
 
 STEPS = {
-    ("chain:paper", "monolithic"): 5_000,
-    ("chain:paper", "cascaded"): 11_500,
-    ("chain:photo", "monolithic"): 3_000,
-    ("chain:photo", "cascaded"): 7_000,
+    ("chain:paper", "monolithic"): 2_500,
+    ("chain:paper", "cascaded"): 4_000,
+    ("chain:photo", "monolithic"): 1_800,
+    ("chain:photo", "cascaded"): 3_500,
 }
 """Updates of each run."""
 

@@ -47,7 +47,7 @@ class ProxyTraining:
     side: int = 32
     learning_rate: float = 2e-3
     joint_rate: float = 0.5
-    checkpoint_every: int = 250
+    checkpoint_every: int = 100
 
     @property
     def first_whole(self) -> int:
@@ -55,7 +55,7 @@ class ProxyTraining:
         return round(self.apart * self.steps)
 
 
-CASCADED = ProxyTraining(steps=11_500, apart=0.87)
+CASCADED = ProxyTraining(steps=11_500, apart=0.92)
 """A cascaded proxy's: updates of single filters are quick."""
 
 
