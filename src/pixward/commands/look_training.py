@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -16,12 +15,14 @@ from pixward.errors import PixwardError
 from pixward.image import quantize
 from pixward.policies.look import LookCritic, LookPolicy, LookSettings, describe_look, load_look
 from pixward.run import Run
-from pixward.train.pretrain import PretrainSettings, pretrain
+from pixward.train.pretrain import PretrainSettings, Tasks, pretrain
 from pixward.train.td3 import TD3Settings, train
 from pixward.types import State
 
 SUPERVISED = PretrainSettings(steps=6_000, restart=0.3, parameter_weight=0.3, image_weight=0.1)
 """An image error of 1 is a just noticeable difference, so its weight is small; settings alone say little about that."""
+WATCHED = 12
+"""Every twelfth photo is not trained on: log lines say how near the policy comes on those."""
 REINFORCED = TD3Settings(
     steps=500,
     lr_actor=1e-5,
@@ -56,14 +57,21 @@ def train_look(job: EditTraining, watch: Watch) -> Path:
     """
     policy = _start(job)
     try:
-        bank = scene_bank(photo_files(job.photos), seed=job.seed)
+        files = photo_files(job.photos)
+        watched = files[::WATCHED] if len(files) >= 3 * WATCHED else files
+        banks = [scene_bank(part, seed=job.seed + k) for k, part in enumerate((_without(files, watched), watched))]
     except (FileNotFoundError, OSError) as error:
         raise PixwardError(f"cannot read training photos: {error}") from None
-    if len(bank) < 2:
+    if len(files) < 2:
         raise PixwardError("looks are learnt from pairs of photos: name a folder of two or more")
     with Run(job.out / job.algorithm, resume=job.resume) as run:
         trainer = _supervise if job.algorithm == "look" else _reinforce
-        return trainer(job, policy, look_tasks(job, bank), run, watch)
+        return trainer(job, policy, (look_tasks(job, banks[0]), look_tasks(job, banks[1])), run, watch)
+
+
+def _without(files: list[Path], watched: list[Path]) -> list[Path]:
+    """What is trained on; of a handful of photos all, since nothing could be said of the rest."""
+    return [path for path in files if path not in set(watched)] or files
 
 
 def _start(job: EditTraining) -> LookPolicy:
@@ -94,12 +102,9 @@ def _reinforce(job: EditTraining, policy: LookPolicy, tasks: Callable[[int], Sta
     env = LookEnv(job.editor, policy.settings.horizon)
 
     def batches(episode: int) -> State:
-        with torch.random.fork_rng():
-            torch.manual_seed(job.seed * 1_000_003 + episode)
-            drawn = tasks(32)
-            return {"source": drawn["source"], "goal": drawn["goal"], "truth": drawn["truth"]}
+        return _fixed(tasks[0], 32, job.seed * 1_000_003 + episode)
 
-    held = batches(-1)
+    held = _fixed(tasks[1], 64, -1)
 
     def evaluate(network: torch.nn.Module) -> dict[str, float]:
         return after_steps(env, network, held)
@@ -108,6 +113,14 @@ def _reinforce(job: EditTraining, policy: LookPolicy, tasks: Callable[[int], Sta
     train(env, actor, (critics[0], critics[1]), batches, settings, run, evaluate)
     watch({"step": settings.steps, **evaluate(actor)})
     return keep(job.out / "look-reinforced.safetensors", actor, "look", describe_look(policy))
+
+
+def _fixed(tasks: Tasks, count: int, seed: int) -> State:
+    """The tasks that ``seed`` stands for; torch's global generator stays where it is."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        drawn = tasks(count)
+    return {name: drawn[name] for name in ("source", "goal", "truth")}
 
 
 @torch.no_grad()
@@ -123,7 +136,7 @@ def after_steps(env: LookEnv, policy: torch.nn.Module, batch: State) -> dict[str
     return figures
 
 
-def look_tasks(job: EditTraining, bank: Tensor) -> Callable[[int], State]:
+def look_tasks(job: EditTraining, bank: Tensor) -> Tasks:
     """``tasks(n)``: hidden settings on pairs of scenes of ``bank``; ``source``, ``goal``, ``truth``, ``action``."""
     editor, space = job.editor, job.editor.space
 
