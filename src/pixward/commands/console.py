@@ -32,6 +32,24 @@ def progress(*columns: str, quiet: bool) -> Progress:
     return Progress(*shown, TimeElapsedColumn(), console=Console(stderr=True), transient=True, disable=off)
 
 
+def countdown(*columns: str, quiet: bool) -> Progress:
+    """The same with an estimate of the time that is left, for work that takes long."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    shown = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *map(TextColumn, columns)]
+    times = [TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()]
+    off = quiet or not sys.stderr.isatty()
+    return Progress(*shown, *times, console=Console(stderr=True), transient=True, disable=off)
+
+
 def print_json(data: Mapping[str, Any] | list[Any]) -> None:
     """``data`` as JSON on stdout: plain ASCII, so that every terminal, pipe and file name is safe."""
     print(json.dumps(data, indent=2, allow_nan=False))

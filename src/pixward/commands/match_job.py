@@ -77,6 +77,8 @@ class Files:
         look: whether ``goal`` shows another scene.
         cube: the table of colours to write.
         cube_size: how many entries along a side it has.
+        ours: what lies in the folder under these names is of an earlier run of the same batch: it may be replaced, but
+            not a sidecar, which may be a person's work.
     """
 
     photo: Path
@@ -88,6 +90,7 @@ class Files:
     look: bool = False
     cube: Path | None = None
     cube_size: int = 33
+    ours: bool = False
 
 
 @dataclass(frozen=True)

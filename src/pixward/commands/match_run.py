@@ -35,7 +35,7 @@ def run_job(job: Job, watch: Watch) -> Found:
         ValueError: the same, where the library found it.
     """
     files = job.files
-    check_outputs(outputs_of(job), (files.photo, files.goal), force=files.force)
+    check_outputs(outputs_of(job), (files.photo, files.goal), force=files.force or files.ours)
     if is_real(job.editor):
         from pixward.commands.match_real import run_real
 
