@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from pixward.data.pairs import photo_files
 from pixward.editors.chain import PHOTO
 from pixward.files import save_text
 from pixward.framing import PREVIEW
-from pixward.image import from_tensor, load, preview, quantize, save, to_tensor
+from pixward.image import from_tensor, load, preview, quantize, save
 from pixward.match import match
 from pixward.search.problem import Look
 from pixward.search.transfer import histogram_match, reinhard
@@ -37,7 +37,7 @@ Method = Callable[["Question"], tuple[Tensor, dict[str, object]]]
 
 @dataclass(frozen=True)
 class Question:
-    """One task: ``photo`` and ``target`` at full size, ``small`` and ``aim`` for a search; ``hidden``: what made it."""
+    """One task: ``photo`` and ``target`` as shown, ``small`` and ``aim`` for a search; ``hidden``: what made it."""
 
     name: str
     photo: Tensor
@@ -72,37 +72,28 @@ def searched(strategy: str, renders: int, seed: int) -> Method:
     return method
 
 
-def goal_of(path: Path, number: int, seed: int, radius: float) -> tuple[Tensor, dict[str, object]]:
+def goal_of(path: Path, number: int, options: argparse.Namespace) -> tuple[Tensor, dict[str, object]]:
     """A photo under a random setting, which nobody who answers sees: seeded as the benchmark's goals are."""
-    photo = to_tensor(load(path).pixels)
-    _, action, _ = random_goal(preview(load(path), PREVIEW), PHOTO, radius, seed, number)
+    photo = preview(load(path), options.side)
+    _, action, _ = random_goal(preview(from_tensor(photo), PREVIEW), PHOTO, options.radius, options.seed, number)
     values = PHOTO.space.denormalize(action)
     with torch.no_grad():
         target = quantize(PHOTO(photo, values[None]))
     return target, {"scene": path.name, "setting": PHOTO.space.to_dict(values)}
 
 
-def questions(files: list[Path], kind: str, count: int, seed: int, radius: float) -> list[Question]:
-    """The first ``count`` of the seed's order of ``files``; a look's reference is the photo ``count`` places on."""
-    order = [files[k] for k in np.random.default_rng(seed).permutation(len(files))]
-    asked = []
-    for number in range(count):
-        path = order[number]
-        scene = path if kind == "goals" else order[(number + count) % len(order)]
-        target, hidden = goal_of(scene, number, seed, radius)
-        photo = load(path)
-        aim = preview(from_tensor(target, 8), PREVIEW)
-        asked.append(
-            Question(
-                f"{number + 1:02d}-{path.stem}",
-                to_tensor(photo.pixels),
-                target,
-                preview(photo, PREVIEW),
-                Look(aim) if kind == "looks" else quantize(aim),
-                hidden,
-            )
+def questions(files: list[Path], options: argparse.Namespace) -> Iterator[Question]:
+    """The first ``count`` of the seed's order of ``files``; a look's reference is the photo half the order on."""
+    order = [files[k] for k in np.random.default_rng(options.seed).permutation(len(files))]
+    looks = options.kind == "looks"
+    for number, path in enumerate(order[: options.count]):
+        scene = order[(number + len(order) // 2) % len(order)] if looks else path
+        target, hidden = goal_of(scene, number, options)
+        photo = preview(load(path), options.side)
+        small, aim = (preview(from_tensor(picture), PREVIEW) for picture in (photo, target))
+        yield Question(
+            f"{number + 1:02d}-{path.stem}", photo, target, small, Look(aim) if looks else quantize(aim), hidden
         )
-    return asked
 
 
 def write(question: Question, kind: str, methods: dict[str, Method], folder: Path) -> dict[str, object]:
@@ -125,6 +116,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--radius", type=float, default=0.5)
+    parser.add_argument("--side", type=int, default=800, help="longest side of the pictures")
     options = parser.parse_args()
 
     slow, ours = searched("cmaes", 200, options.seed), searched("hybrid", 10, options.seed)
@@ -134,10 +126,10 @@ def main() -> None:
     methods = {"identity": identity, **rivals, "cmaes-200": slow, "hybrid-10": ours}
     options.out.mkdir(parents=True)  # Never into a folder that is there: its pictures would join the study.
     tasks = []
-    for question in questions(photo_files([options.photos]), options.kind, options.count, options.seed, options.radius):
+    for question in questions(photo_files([options.photos]), options):
         tasks.append(write(question, options.kind, methods, options.out / question.name))
         print(f"{len(tasks)} of {options.count}: {question.name}", flush=True)
-    asked = {"kind": options.kind, "count": options.count, "seed": options.seed, "radius": options.radius}
+    asked = {name: getattr(options, name) for name in ("kind", "count", "seed", "radius", "side")}
     made = {"commit": commit(), "date": today(), "hardware": hardware()}
     save_text(options.out / "tasks.json", json.dumps({**asked, **made, "tasks": tasks}, indent=1) + "\n")
 

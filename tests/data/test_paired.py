@@ -32,9 +32,10 @@ def test_folders_are_joined_by_stem(folder):
 def test_a_list_chooses_and_orders(folder):
     ids = folder / "ids.txt"
     ids.write_bytes(b"\xef\xbb\xbfc\r\n\r\na\r\n")
-    assert [pair.name for pair in pairs_of(folder, "folders", ids)] == ["c", "a"]
+    assert [pair.name for pair in pairs_of(folder, f"folders@{ids}")] == ["c", "a"]
+    assert [pair.name for pair in pairs_of(folder, "folders@ids.txt")] == ["c", "a"]  # in the data set's folder
     (folder / "goal" / "b.webp").unlink()  # not asked for
-    assert len(pairs_of(folder, "folders", ids)) == 2
+    assert len(pairs_of(folder, f"folders@{ids}")) == 2
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_lists_that_do_not_fit_are_refused(folder, content, message):
     ids = folder / "ids.txt"
     ids.write_text(content, encoding="utf-8")
     with pytest.raises(PixwardError, match=message):
-        pairs_of(folder, "folders", ids)
+        pairs_of(folder, f"folders@{ids}")
 
 
 def test_a_picture_is_no_list(tmp_path):
@@ -70,6 +71,8 @@ def test_what_has_no_goal_is_named_but_not_without_end(folder):
     [
         ("folder", "unknown layout 'folder'; choose from: folders, fivek, hdrplus"),
         ("folders:x", "unknown layout"),
+        ("folders@nowhere.txt", "there is no list nowhere.txt, neither here nor in"),
+        ("folders@", "there is no list of names"),
         ("fivek:f", "experts a to e, not 'f'"),
         ("hdrplus:raw", "sources merged and frame, not 'raw'"),
     ],

@@ -49,7 +49,7 @@ def list_pairs(folder: Path, source: str = "merged", ids: Path | None = None) ->
     if lost:
         where = results if source == "merged" else results.parent / "bursts"
         raise PixwardError(
-            f"{where} has no {sources[lost[0]].name} of {few(lost)}: fetch it, or list the bursts to take"
+            f"{where} has no {sources[lost[0]].name} of {few(lost)}: fetch it, or list the bursts to take (LAYOUT@FILE)"
         )
     return join(sources, goals, f"{results} has no final.jpg of", names)
 

@@ -36,19 +36,21 @@ class PhotoPair:
     goal: Path
 
 
-def pairs_of(folder: Path, layout: str, ids: Path | None = None) -> list[PhotoPair]:
+def pairs_of(folder: Path, layout: str) -> list[PhotoPair]:
     """The pairs of a data set that lies in ``folder``, sorted by name.
 
     Args:
         folder: where it was unpacked.
         layout: ``folders`` (``source/`` and ``goal/`` with equal stems), ``fivek`` (expert C; ``fivek:a`` for another)
-            or ``hdrplus`` (the merged raw file; ``hdrplus:frame`` for the burst's reference frame).
-        ids: a text file with one name a line: only these, in that order.
+            or ``hdrplus`` (the merged raw file; ``hdrplus:frame`` for the burst's reference frame). ``@FILE`` behind
+            it, as in ``fivek:c@test.txt``, takes only what a text file lists, one name a line, in that order; the file
+            is looked for in ``folder`` too.
 
     Raises:
-        PixwardError: an unknown layout, another layout in the folder, names without a partner, names twice.
-        FileNotFoundError: no such list.
+        PixwardError: an unknown layout, another layout in the folder, no such list, names without a partner.
     """
+    layout, at, name = layout.partition("@")
+    ids = _list_file(folder, name) if at else None
     kind, _, choice = layout.partition(":")
     if kind == "fivek":
         from pixward.data import fivek
@@ -65,6 +67,13 @@ def pairs_of(folder: Path, layout: str, ids: Path | None = None) -> list[PhotoPa
             raise PixwardError(f"{folder} has no folder {part}: layout folders wants source/ and goal/, equal stems")
     sources, goals = by_stem(_photos(folder / "source")), by_stem(photo_files([folder / "goal"]))
     return join(sources, goals, f"{folder / 'goal'} has no picture", None if ids is None else listed(ids))
+
+
+def _list_file(folder: Path, name: str) -> Path:
+    found = [path for path in (Path(name), folder / name) if path.is_file()]
+    if not found:
+        raise PixwardError(f"there is no list {name or 'of names'}, neither here nor in {folder}: name a text file")
+    return found[0]
 
 
 def _photos(folder: Path) -> list[Path]:
@@ -94,7 +103,7 @@ def join(
         raise PixwardError(f"the list names {few(strangers)}, and no such photo is there: take it out of the list")
     alone = [name for name in wanted if name not in goals]
     if alone:
-        raise PixwardError(f"{lacking} {few(alone)}: add what is missing, or list the names to take in a text file")
+        raise PixwardError(f"{lacking} {few(alone)}: add what is missing, or list the names to take in a text file (LAYOUT@FILE)")
     return [PhotoPair(name, sources[name], goals[name]) for name in wanted]
 
 

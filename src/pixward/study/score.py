@@ -94,7 +94,7 @@ def sign_test(better: int, worse: int) -> float:
 def position(picked: Sequence[Sequence[bool]]) -> dict[str, object]:
     """Whether picks depend on the place where a result stood.
 
-    Cochran's Q, as of Cochran 1950, equation 1: with ``k`` places, ``C`` picks of each and ``R`` picks in each answer,
+    Cochran's Q (1950): with ``k`` places, ``C`` picks of each and ``R`` picks in each answer,
     ``Q = (k - 1) (k sum(C^2) - sum(C)^2) / (k sum(R) - sum(R^2))``, chi-squared with ``k - 1`` degrees.
 
     Args:
