@@ -4,11 +4,10 @@
 
 One random setting of ``chain:photo`` is applied to two different photos of bsds500/val. A method gets the first photo
 as it is, and the second as it came out; the truth is what the setting makes of the first. Setting number ``i`` is
-``a = r * u``, ``u = numpy.random.default_rng([seed, i]).uniform(-1, 1, d)``, drawn again where either picture comes out
-with a mean below 0.01 or above 0.9, and photo ``i`` (in the order of names) is paired with photo ``(i + n / 2) mod n``.
+``a = r * u``, ``u = numpy.random.default_rng([seed, i]).uniform(-1, 1, d)``, drawn again where either picture comes
+out with a mean below 0.01 or above 0.9; photo ``i`` (in the order of names) is paired with photo ``(i + n / 2) mod n``.
 256 px, 8 bit. Methods: the untouched photo, three colour transfers, random search and CMA-ES with 200 renders and least
-squares with 60 on the fast look reward, and pixward's policy with 1 to 10 renders; the best setting that could have been
-guessed without looking at the reference ("mean setting": all sliders at 0) is the untouched photo.
+squares with 60 on the fast look reward, and pixward's policy with 1 to 10 renders.
 
 Two processes, about 25 minutes; a stopped run goes on where it was (``--run``). Writes ``looks.json``, ``looks.md`` and
 ``looks.jpg``.
@@ -174,7 +173,7 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def values(rows: list[dict[str, Any]], name: str) -> list[float]:
-    """deltaE of one method, in the order of ``rows``."""
+    """DeltaE of one method, in the order of ``rows``."""
     return [row["methods"][name]["delta_e"] for row in rows]
 
 
@@ -184,10 +183,10 @@ def page(result: dict[str, Any]) -> str:
     lines = [
         "# Looks of another scene",
         f"```\n{result['command']}\n```",
-        f"Commit `{result['commit']}` (code and weights `{result['code']}`), {result['date']}, seed {result['seed']}, "
-        f"{machine['processor']}, {machine['cores']} cores, torch {machine['torch']}.",
-        "`pixward match PHOTO --like REFERENCE`. One hidden random setting of `chain:photo` is applied to two photos of "
-        "bsds500/val, which no network has seen. A method is given the first untouched and the second as it came out, "
+        f"Commit `{result['commit']}` (code and weights `{result['code']}`), {result['date']}, "
+        f"seed {result['seed']}, {machine['processor']}, {machine['cores']} cores, torch {machine['torch']}.",
+        "`pixward match PHOTO --like REFERENCE`. One hidden random setting of `chain:photo` is applied to two photos "
+        "of bsds500/val, which no network has seen. A method is given the first untouched and the second as it came out, "
         "and is judged by how near it comes to the first as it would have come out: the truth, which nobody is shown. "
         "The script says how pairs are drawn. deltaE is CIEDE2000, mean over pixels of 256 px pictures; its worst 5 % "
         "is the 95th percentile over pairs. Colour transfers paint freely; the others end in one slider setting. "

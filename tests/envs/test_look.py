@@ -48,7 +48,7 @@ def test_reward_of_the_hidden_truth():
 
 
 def test_oklab_of_known_colours():
-    """Ottosson's page: white is (1, 0, 0); sRGB's red is L 0.628, a 0.225, b 0.126 (CSS Color 4's table says the same)."""
+    """White is (1, 0, 0); sRGB's red is (0.628, 0.225, 0.126), as CSS Color 4 has it."""
     colours = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])[:, :, None, None]
     lab = linear_to_oklab(colours)[:, :, 0, 0]
     assert torch.allclose(lab[0], torch.tensor([1.0, 0.0, 0.0]), atol=1e-3)

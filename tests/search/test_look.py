@@ -63,7 +63,7 @@ def test_a_goal_of_another_size_is_still_refused(photos):
 
 
 def test_least_squares_finds_a_look_that_can_be_reached(photos):
-    """The reference is the photo's own render: its look can be reached exactly, and tones and colours are then right."""
+    """The reference is the photo's own render: its look can be reached, and tones and colours are right then."""
     source = photos[0]
     action = torch.zeros(1, len(PHOTO.space))
     action[0, :4] = torch.tensor([0.2, 0.3, -0.2, 0.3])

@@ -19,7 +19,7 @@ from pixward.train.pretrain import PretrainSettings, Tasks, pretrain
 from pixward.train.td3 import TD3Settings, train
 from pixward.types import State
 
-SUPERVISED = PretrainSettings(steps=6_000, restart=0.3, parameter_weight=0.3, image_weight=0.1)
+SUPERVISED = PretrainSettings(steps=4_000, restart=0.3, parameter_weight=0.3, image_weight=0.1)
 """An image error of 1 is a just noticeable difference, so its weight is small; settings alone say little about that."""
 WATCHED = 12
 """Every twelfth photo is not trained on: log lines say how near the policy comes on those."""
@@ -86,15 +86,22 @@ def _start(job: EditTraining) -> LookPolicy:
     return policy.to(job.device)
 
 
-def _supervise(job: EditTraining, policy: LookPolicy, tasks: Callable[[int], State], run: Run, watch: Watch) -> Path:
+def _supervise(job: EditTraining, policy: LookPolicy, tasks: tuple[Tasks, Tasks], run: Run, watch: Watch) -> Path:
     settings = with_steps(SUPERVISED, job.steps)
     env = LookEnv(job.editor, policy.settings.horizon, neg_colour_distance, "truth")
-    lines = pretrain(env, job.editor, policy.train(), tasks, settings, run, lambda *pair: -neg_colour_distance(*pair))
-    follow_lines(lines, job, watch)
+    held = _fixed(tasks[1], 128, -1)
+
+    def tell(line: dict[str, float]) -> None:
+        watch({**line, **after_steps(env, policy.eval(), held)})
+        policy.train()
+
+    trained = policy.train()
+    lines = pretrain(env, job.editor, trained, tasks[0], settings, run, lambda *pair: -neg_colour_distance(*pair))
+    follow_lines(lines, job, tell)
     return keep(job.out / "look.safetensors", policy, "look", describe_look(policy))
 
 
-def _reinforce(job: EditTraining, policy: LookPolicy, tasks: Callable[[int], State], run: Run, watch: Watch) -> Path:
+def _reinforce(job: EditTraining, policy: LookPolicy, tasks: tuple[Tasks, Tasks], run: Run, watch: Watch) -> Path:
     # Dropout would draw from the global generator wherever the critics look at the actor.
     actor = policy.eval()
     settings = with_steps(dataclasses.replace(REINFORCED, seed=job.seed), job.steps)
