@@ -11,6 +11,8 @@ from pixward.search.problem import Solver
 from pixward.types import Editor
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pixward.policies.goal import Deciding
     from pixward.policies.response import Responding
 
@@ -32,14 +34,13 @@ def build_look(strategy: str, editor: Editor, networks: Path | None = None) -> S
     ``policy`` and ``hybrid`` are one here: the policy looks, renders and looks again, and its last word is the answer.
     Without a policy for this editor ``hybrid`` is ``least-squares`` on the numbers that tell a look.
     """
-    from pixward.policies.look import load_look
     from pixward.search.follow import settle
 
     if strategy not in ("policy", "hybrid"):
         if strategy == "gradient":
             raise PixwardError("strategy gradient needs a goal that shows the photo itself: use hybrid for a look")
         return build(strategy, editor, networks)
-    policy = load_look(editor.name if networks is None else networks, len(editor.space))
+    policy = load_look_policy(editor, networks)
     if policy is not None:
         return settle(policy)
     if strategy == "policy":
@@ -105,21 +106,47 @@ def load_networks(editor: Editor, folder: Path | None = None) -> tuple[Deciding 
         raise PixwardError(str(error)) from None
     if folder is not None and policy is None and response is None:
         raise PixwardError(f"{folder} holds no policy.safetensors or response.safetensors: name a run folder")
-    may_lack = editor.name.endswith(":raw") or any("." in name for name in editor.space.names)
-    rest = {}
-    for network in (policy, response):
-        if network is not None:
-            known, there = network.settings.sliders, len(editor.space)
-            if known > there or (known < there and not may_lack):
-                raise PixwardError(
-                    f"the networks know {known} sliders, and {editor.name} has {there}: train networks for this editor"
-                )
-            rest[known] = editor.space.default_action()[0, known:]
-    if policy is not None and policy.settings.sliders < len(editor.space):
-        policy = PaddedPolicy(policy, rest[policy.settings.sliders])
-    if response is not None and response.settings.sliders < len(editor.space):
-        response = PaddedResponse(response, rest[response.settings.sliders])
+    if policy is not None and (rest := _unknown(policy.settings.sliders, editor)) is not None:
+        policy = PaddedPolicy(policy, rest)
+    if response is not None and (rest := _unknown(response.settings.sliders, editor)) is not None:
+        response = PaddedResponse(response, rest)
     return policy, response
+
+
+def load_look_policy(editor: Editor, folder: Path | None = None) -> Deciding | None:
+    """The policy for looks: that in a run ``folder``, the shipped one, or the chain's through a map; see above.
+
+    Raises:
+        PixwardError: the folder holds none, or one for another number of sliders.
+    """
+    from pixward.policies.look import load_look
+    from pixward.policies.mapped import MappedPolicy, load_map
+    from pixward.policies.padded import PaddedPolicy
+    from pixward.policies.weights import find_weights
+
+    name = editor.name.removesuffix(":raw")
+    found = load_look(editor.name if folder is None else folder)
+    policy: Deciding | None = found
+    if found is None and find_weights(name, "map") and (chain := load_look("chain:photo")) is not None:
+        policy = MappedPolicy(chain, load_map(name))
+    if policy is not None and (rest := _unknown(policy.settings.sliders, editor)) is not None:
+        policy = PaddedPolicy(policy, rest)
+    return policy
+
+
+def _unknown(known: int, editor: Editor) -> Tensor | None:
+    """Where the last sliders stay that a network of ``known`` sliders does not know; None if it knows all.
+
+    Raises:
+        PixwardError: the network is another editor's.
+    """
+    there = len(editor.space)
+    may_lack = editor.name.endswith(":raw") or any("." in name for name in editor.space.names)
+    if known > there or (known < there and not may_lack):
+        raise PixwardError(
+            f"the networks know {known} sliders, and {editor.name} has {there}: train networks for this editor"
+        )
+    return editor.space.default_action()[0, known:] if known < there else None
 
 
 def _least_squares(editor: Editor, networks: Path | None = None) -> Solver:

@@ -7,6 +7,8 @@ from pixward.editors.chain import PHOTO
 from pixward.errors import PixwardError
 from pixward.image import load, preview, quantize
 from pixward.match import build_look, match
+from pixward.policies.look import LookPolicy, LookSettings, describe_look
+from pixward.policies.weights import save_weights
 from pixward.rewards.image import neg_mse
 from pixward.rewards.look import look
 from pixward.search.follow import settle
@@ -111,6 +113,13 @@ def test_strategies_for_looks(tmp_path):
     with pytest.raises(PixwardError, match="unknown strategy"):
         build_look("no such", PHOTO)
     with pytest.raises(PixwardError, match=r"holds no look\.safetensors"):
+        build_look("hybrid", PHOTO, tmp_path)
+
+
+def test_networks_of_another_editor(tmp_path):
+    policy = LookPolicy(LookSettings(9, horizon=3, width=16, scene=8))
+    save_weights(tmp_path / "look.safetensors", policy.state_dict(), "look", describe_look(policy))
+    with pytest.raises(PixwardError, match="know 9 sliders, and chain:photo has 12"):
         build_look("hybrid", PHOTO, tmp_path)
 
 

@@ -79,10 +79,13 @@ def _start(job: EditTraining) -> LookPolicy:
     sliders = len(job.editor.space)
     if job.algorithm == "look":
         return LookPolicy(LookSettings(sliders)).to(job.device)
-    own = job.out if (job.out / "look.safetensors").is_file() else job.editor.name
-    policy = load_look(own, sliders)
+    policy = load_look(job.out if (job.out / "look.safetensors").is_file() else job.editor.name)
     if policy is None:
         raise PixwardError(f"{job.editor.name} has no policy for looks yet: train one first, with --algorithm look")
+    if policy.settings.sliders != sliders:
+        raise PixwardError(
+            f"the policy knows {policy.settings.sliders} sliders, and {job.editor.name} has {sliders}: train another"
+        )
     return policy.to(job.device)
 
 

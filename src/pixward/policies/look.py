@@ -158,11 +158,11 @@ def reduced(picture: Tensor, side: int) -> Tensor:
     return picture if scale >= 1 else resize_to(picture, (round(height * scale), round(width * scale)))
 
 
-def load_look(name: str | Path, sliders: int) -> LookPolicy | None:
+def load_look(name: str | Path) -> LookPolicy | None:
     """The policy for looks that ships for an editor ("chain:photo"), or that of a run folder; None if there is none.
 
     Raises:
-        PixwardError: the folder holds none, or one for another number of sliders; damaged weights.
+        PixwardError: the folder holds none; damaged weights.
     """
     where = str(name / "look.safetensors") if isinstance(name, Path) else name
     if find_weights(where, "look") is None:
@@ -177,10 +177,6 @@ def load_look(name: str | Path, sliders: int) -> LookPolicy | None:
         raise PixwardError(str(error)) from None
     except (TypeError, RuntimeError):
         raise PixwardError(f"{where}: these weights fit no policy of this version of pixward: train it again") from None
-    if policy.settings.sliders != sliders:
-        raise PixwardError(
-            f"{where} knows {policy.settings.sliders} sliders, and the editor has {sliders}: train one for this editor"
-        )
     return policy.eval()
 
 

@@ -18,6 +18,7 @@ from torch.autograd import forward_ad
 from pixward.editors.chain import CLARITY_GAIN, PHOTO_SPACE, SHARPNESS_GAIN, photo_color, photo_tone
 from pixward.ops.color import luma
 from pixward.policies.goal import GoalPolicy
+from pixward.policies.look import LookPolicy
 from pixward.policies.nets import mlp
 from pixward.policies.response import value_and_slopes
 from pixward.policies.weights import load_weights
@@ -148,7 +149,7 @@ class MappedPolicy(nn.Module):
         settings: those of the chain's policy, but with the editor's number of sliders.
     """
 
-    def __init__(self, policy: GoalPolicy, slider_map: SliderMap) -> None:
+    def __init__(self, policy: GoalPolicy | LookPolicy, slider_map: SliderMap) -> None:
         super().__init__()
         self.policy, self.map = policy, slider_map
         self.settings = replace(policy.settings, sliders=slider_map.settings.sliders)
