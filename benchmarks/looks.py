@@ -41,7 +41,9 @@ from pixward.metrics.image import delta_e, psnr, ssim
 from pixward.search.problem import Look
 from pixward.search.transfer import distribution_transfer, histogram_match, reinhard
 
-SEED, PHOTOS, RADII = 0, 100, (0.5, 1.0)
+SEED, PHOTOS = 0, 100
+RADII = {0.5: 1.0, 1.0: 0.5}
+"""Radius of the settings, and the share of the photos that it is measured on."""
 TRANSFERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "Reinhard": reinhard,
     "histogram transfer": histogram_match,
@@ -133,13 +135,14 @@ def measure_all(files: list[Path], run: Path, jobs: int) -> list[dict[str, Any]]
     kept.parent.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
     done = {(row["index"], row["radius"]) for row in rows}
-    todo = [(files, i, radius) for radius in RADII for i in range(len(files)) if (i, radius) not in done]
+    wanted = [(i, radius) for radius, share in RADII.items() for i in range(round(share * len(files)))]
+    todo = [(files, i, radius) for i, radius in wanted if (i, radius) not in done]
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool, kept.open("a") as file:
         for row in pool.map(measure, todo):
             rows.append(row)
             file.write(json.dumps(row) + "\n")
             file.flush()
-            print(f"{len(rows)} of {len(files) * len(RADII)}", end="\r", flush=True)
+            print(f"{len(rows)} of {len(wanted)}", end="\r", flush=True)
     return rows
 
 
@@ -259,7 +262,7 @@ def sheet(files: list[Path]) -> Image.Image:
     for column, name in enumerate(columns):
         draw.text((gap + column * (wide + gap), 8), name, (232, 232, 232))
     for index in range(count):
-        source, reference, truth = pair(files, index, RADII[0])
+        source, reference, truth = pair(files, index, 0.5)
         found = results(source, reference, index)
         for column, name in enumerate(columns):
             shown = {"photo": source, "reference": reference, "truth": truth}.get(name)

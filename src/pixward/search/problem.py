@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pixward.image import quantize
 from pixward.metrics.image import PSNR_EXACT
-from pixward.rewards.look import look
+from pixward.rewards.look import toward
 from pixward.types import Editor, Reward
 
 FLOOR = 1 / (12 * 255**2)
@@ -57,12 +57,12 @@ class Look:
     Attributes:
         reference: the picture whose look is wanted, ``(1, 3, h, w)`` in [0, 1], of any size.
         reward: how near a render comes to it, ``reward(output (N, 3, H, W), reference) -> (N,)``, at most 0 and higher
-            is better; the fast one by default. What it takes for nearest need not be what a person would: it sees the
+            is better; None for the fast one, :func:`pixward.rewards.look.look`. What it takes for nearest need not be what a person would: it sees the
             two scenes' own colours as well, which is why a policy's word counts more, see :meth:`Problem.settle`.
     """
 
     reference: Tensor
-    reward: Reward = look
+    reward: Reward | None = None
 
 
 class Problem:
@@ -115,6 +115,7 @@ class Problem:
         self.free = [i for i, name in enumerate(self.space.names) if name not in fixed]
         if not self.free:
             raise ValueError("every slider is locked: nothing is left to search")
+        self._reward = None if self.look is None else self.look.reward or toward(self.goal)
         self.trials: list[Trial] = []
         self.settled: int | None = None
         self.source_mse = self.mse(quantize(source))
@@ -142,8 +143,8 @@ class Problem:
 
     def mse(self, image: Tensor) -> float:
         """Error of ``image`` ``(1, 3, H, W)`` or ``(3, H, W)``, see :class:`Trial`; weighted where there are weights."""
-        if self.look is not None:
-            return -float(self.look.reward(image.reshape(1, 3, *image.shape[-2:]), self.goal))
+        if self._reward is not None:
+            return -float(self._reward(image.reshape(1, 3, *image.shape[-2:]), self.goal))
         squares = (image - self.goal) ** 2
         return float((squares if self.weight is None else squares * self.weight).mean())
 
