@@ -57,8 +57,9 @@ class Look:
     Attributes:
         reference: the picture whose look is wanted, ``(1, 3, h, w)`` in [0, 1], of any size.
         reward: how near a render comes to it, ``reward(output (N, 3, H, W), reference) -> (N,)``, at most 0 and higher
-            is better; None for the fast one, :func:`pixward.rewards.look.look`. What it takes for nearest need not be what a person would: it sees the
-            two scenes' own colours as well, which is why a policy's word counts more, see :meth:`Problem.settle`.
+            is better; None for the fast one, :func:`pixward.rewards.look.look`. What it takes for nearest need not be
+            what a person would: it sees the two scenes' own colours as well, which is why a policy's word counts more,
+            see :meth:`Problem.settle`.
     """
 
     reference: Tensor
@@ -78,6 +79,7 @@ class Problem:
         free: positions of the sliders that may move.
         goal: the goal's picture, ``(1, 3, H, W)``, 8 bit; the reference of a look, ``(1, 3, h, w)``.
         look: the look that is wanted, None where the goal shows the photo itself.
+        look_reward: how near renders ``(N, 3, H, W)`` come to it, ``(N,)``; None where there is none.
         settled: which trial is the answer, if the solver has said so; None for the one nearest the goal.
     """
 
@@ -115,7 +117,7 @@ class Problem:
         self.free = [i for i, name in enumerate(self.space.names) if name not in fixed]
         if not self.free:
             raise ValueError("every slider is locked: nothing is left to search")
-        self._reward = None if self.look is None else self.look.reward or toward(self.goal)
+        self.look_reward = None if self.look is None else self.look.reward or toward(self.goal)
         self.trials: list[Trial] = []
         self.settled: int | None = None
         self.source_mse = self.mse(quantize(source))
@@ -142,9 +144,9 @@ class Problem:
         return min(self.trials, key=lambda trial: trial.mse, default=None)
 
     def mse(self, image: Tensor) -> float:
-        """Error of ``image`` ``(1, 3, H, W)`` or ``(3, H, W)``, see :class:`Trial`; weighted where there are weights."""
-        if self._reward is not None:
-            return -float(self._reward(image.reshape(1, 3, *image.shape[-2:]), self.goal))
+        """Error of ``image`` ``(1, 3, H, W)`` or ``(3, H, W)``, see :class:`Trial`; weighted where weights are."""
+        if self.look_reward is not None:
+            return -float(self.look_reward(image.reshape(1, 3, *image.shape[-2:]), self.goal))
         squares = (image - self.goal) ** 2
         return float((squares if self.weight is None else squares * self.weight).mean())
 

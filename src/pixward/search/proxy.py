@@ -103,11 +103,10 @@ def _cosine(share: float) -> float:
 
 def _view(problem: Problem) -> tuple[Tensor, Objective]:
     """What a descent looks at, and how it is judged."""
-    if problem.look is not None:
-        reward, reference = problem.look.reward, problem.goal
+    if (reward := problem.look_reward) is not None:
         scale = min(1.0, LOOK_SIDE / max(problem.source.shape[-2:]))
         photo = F.interpolate(problem.source, scale_factor=scale, mode="area") if scale < 1 else problem.source
-        return photo, lambda renders: -reward(_held(renders), reference).sum()
+        return photo, lambda renders: -reward(_held(renders), problem.goal).sum()
     weight = None if problem.weight is None else tiles(problem.weight)
     return tiles(problem.source), _squares(tiles(problem.goal), weight)
 
