@@ -7,7 +7,7 @@ Photos: the first 200 of `photos/bsds500` that were never trained on (val), then
 has a goal of another shape, one has no goal. `pixward match` is run as a person runs it, in a process of its own, with
 two jobs; it and all its processes are killed (SIGKILL) when --kill photos are in the journal, and the same command is
 given again. That nothing was done twice is read from the journal, which has one line for each photo, and from the
-files, none of which is written anew. Then the first --timed photos once more, with one job and with two, for the seconds.
+files, none of which is written anew. Then the first --timed photos once more, with one job and with two, for seconds.
 Writes ``batch.json`` and ``batch.md``. A quarter of an hour on two quiet cores.
 """
 
