@@ -36,15 +36,17 @@ POINTWISE = 0.1
 """Mean CIEDE2000 up to which a slider counts as pointwise: charts of real editors are that exact."""
 _FLAT = 3
 """Side in pixels of a flat picture: the least that has a pixel with neighbours on all sides."""
-_PATCH = 6
-"""Side in pixels of a chart's squares; the middle third is read."""
+_PATCH = 3
+"""Side in pixels of a chart's squares; the middle is read."""
+_COMPANY = 6
+"""A photo's squares in a chart for each of the table's."""
 _PART = 4096
 """Colours that are rendered at once."""
 _STRIP = 1 << 20
 """Pixels that a table is applied to at once."""
 
 
-def bake(editor: Editor, params: Tensor, size: int = 33, title: str = "") -> Cube:
+def bake(editor: Editor, params: Tensor, size: int = 33, title: str = "", *, like: Tensor | None = None) -> Cube:
     """The part of a setting that acts on single pixels, as a table for display-referred sRGB.
 
     Args:
@@ -52,6 +54,8 @@ def bake(editor: Editor, params: Tensor, size: int = 33, title: str = "") -> Cub
         params: the setting in slider units, ``(1, d)`` or ``(d,)``.
         size: points on a side, 2 to 256; programs expect one of :data:`SIZES`.
         title: what the table is called.
+        like: the photo ``(1, 3, H, W)`` that the table is for, a preview will do. A slider of another program that
+            looks at the whole picture (RawTherapee's contrast turns around the mean) then does what it does there.
 
     Returns:
         the table, rounded to six decimals: a fifteenth of a 16-bit step, and short in a file.
@@ -62,12 +66,12 @@ def bake(editor: Editor, params: Tensor, size: int = 33, title: str = "") -> Cub
     """
     if not 2 <= size <= 256:
         raise ValueError(f"a table has 2 to 256 points on a side, got {size}")
-    colours = pointwise(editor, params, lattice(size))
+    colours = pointwise(editor, params, lattice(size), like=like)
     return Cube(table=as_table((colours.double() * 1e6).round().div(1e6).float()).contiguous(), title=title)
 
 
-def pointwise(editor: Editor, params: Tensor, colours: Tensor) -> Tensor:
-    """What becomes of a flat area of each of ``colours`` ``(M, 3)``; ``(M, 3)`` in [0, 1].
+def pointwise(editor: Editor, params: Tensor, colours: Tensor, *, like: Tensor | None = None) -> Tensor:
+    """What becomes of a flat area of each of ``colours`` ``(M, 3)``; ``(M, 3)``. ``like``: see :func:`bake`.
 
     Raises:
         PixwardError, ValueError: as of :func:`bake`.
@@ -76,8 +80,14 @@ def pointwise(editor: Editor, params: Tensor, colours: Tensor) -> Tensor:
         raise PixwardError(f"{editor.name} renders a raw file: what goes in is no colour, so no table can hold it")
     row = params.reshape(1, -1)
     with torch.no_grad():
-        render = _chart if isinstance(editor, ExternalEditor) else _flats
-        out = render(editor, row, colours)
+        if not isinstance(editor, ExternalEditor):
+            out = _flats(editor, row, colours)
+        elif like is None:
+            out = _chart(editor, row, colours)
+        else:
+            photo = like[0].flatten(1).T
+            company = photo[torch.linspace(0, len(photo) - 1, _COMPANY * len(colours)).round().long()]
+            out = _chart(editor, row, torch.cat([colours, company]))[: len(colours)]
     if not bool(out.isfinite().all()):
         raise PixwardError(f"the editor {editor.name} returned pixels that are not numbers")
     return out
@@ -103,9 +113,7 @@ def _chart(editor: Editor, row: Tensor, colours: Tensor) -> Tensor:
     cells[1::2] = cells[1::2].flip(1)
     picture = cells.permute(2, 0, 1)[None].repeat_interleave(_PATCH, 2).repeat_interleave(_PATCH, 3)
     rendered = editor(picture.to(row), row)
-    third = _PATCH // 3
-    squares = rendered.view(3, tall, _PATCH, wide, _PATCH)[:, :, third:-third, :, third:-third].mean((2, 4))
-    squares = squares.permute(1, 2, 0).clone()
+    squares = rendered[0, :, _PATCH // 2 :: _PATCH, _PATCH // 2 :: _PATCH].permute(1, 2, 0).clone()
     squares[1::2] = squares[1::2].flip(1)
     out = torch.empty_like(colours, dtype=squares.dtype)
     out[order] = squares.view(-1, 3)[: len(colours)]
@@ -203,8 +211,8 @@ def _sentence(editor: Editor, answer: dict, cube: Cube) -> str:
         last = answer["surroundings"]["p99"]
         parts.append(f"{what} not in the LUT: mean deltaE {around:.1f}, 99 % of the photo below {last:.1f}")
     if grid >= NOTICED:
-        finer = "" if size >= max(SIZES) else "; a larger table holds more"
-        parts.append(f"a table of {size} points is coarse for this setting: mean deltaE {grid:.1f}{finer}")
+        finer = "" if size >= max(SIZES) else "; a larger one may hold more"
+        parts.append(f"a table of {size} points is coarse here: mean deltaE {grid:.1f}{finer}")
     if not parts:
         return f"The LUT holds the whole setting: mean deltaE {total:.2f} on this photo."
     text = "; ".join(parts)

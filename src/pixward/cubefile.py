@@ -25,6 +25,7 @@ LARGEST_1D, LARGEST_3D = 65536, 256
 _LARGEST_FILE = 1 << 30  # The largest table, written with 17 digits, is about as long as this.
 _SIZES = {"LUT_1D_SIZE": LARGEST_1D, "LUT_3D_SIZE": LARGEST_3D}
 _RANGES = {"DOMAIN_MIN": 3, "DOMAIN_MAX": 3, "LUT_1D_INPUT_RANGE": 2, "LUT_3D_INPUT_RANGE": 2}
+_MOST = 3e38  # What float32 holds.
 _VIDEO = ("LUT_IN_VIDEO_RANGE", "LUT_OUT_VIDEO_RANGE")
 
 
@@ -125,7 +126,7 @@ class _Reader:
         self.ranges: dict[str, list[float]] = {}
 
     def read(self, lines: TextIO) -> Cube:
-        rows, wanted = array("d"), 0
+        rows, wanted, most = array("d"), 0, _MOST
         for words in self._lines(lines):
             if words[0][0].isalpha() and words[0].lower() not in ("nan", "inf", "infinity"):
                 if rows:
@@ -133,7 +134,13 @@ class _Reader:
                 self._keyword(words)
                 continue
             wanted = wanted or self._check_header()
-            rows.extend(self._numbers(words, 3))
+            try:  # millions of lines in a large table
+                red, green, blue = map(float, words)
+            except ValueError:
+                red, green, blue = self._numbers(words, 3)
+            if not (-most < red < most and -most < green < most and -most < blue < most):
+                self._numbers(words, 3)
+            rows.extend((red, green, blue))
             if len(rows) > 3 * wanted:
                 self._fail(f"more rows than the {wanted} that {self._sizes()} asks for")
         wanted = wanted or self._check_header()
@@ -147,12 +154,12 @@ class _Reader:
             words = line.split()
             if not words or words[0].startswith("#"):
                 continue
-            if words[0].upper() == "TITLE":
+            if words[0][0] in "tT" and words[0].upper() == "TITLE":
                 if self.title is not None:
                     self._fail("TITLE is given twice")
                 self.title = line.strip()[5:].strip().strip('"')
                 continue
-            yield line.split("#")[0].split()
+            yield line.split("#")[0].split() if "#" in line else words
 
     def _keyword(self, words: list[str]) -> None:
         name = words[0].upper()
@@ -178,7 +185,7 @@ class _Reader:
         except ValueError:
             hint = "; write 0.5, not 0,5" if any("," in word for word in words) else ""
             self._fail(f"{_shown(' '.join(words))} are not {count} numbers{hint}")
-        if not all(abs(number) < 3e38 for number in numbers):  # NaN fails as well.
+        if not all(abs(number) < _MOST for number in numbers):  # NaN fails as well.
             self._fail(f"{_shown(' '.join(words))}: NaN, infinite or too large a number")
         return numbers
 

@@ -82,8 +82,8 @@ def cube_text(cube: Cube, title: str | None = None) -> str:
 def _words(values: Tensor) -> list[str]:
     """Each number with the fewest of 7 to 9 digits that bring its float32 back."""
     numbers = values.detach().cpu().to(torch.float32).flatten().numpy()
-    short = [f"{number:.7g}" for number in numbers.tolist()]
-    wrong = np.flatnonzero(np.array(short, dtype=np.float64).astype(np.float32) != numbers)
+    short = list(map("%.7g".__mod__, numbers.tolist()))
+    wrong = np.flatnonzero(np.fromiter(map(float, short), np.float64, len(short)).astype(np.float32) != numbers)
     for place in wrong.tolist():
         number = float(numbers[place])
         eight = f"{number:.8g}"
