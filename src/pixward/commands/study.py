@@ -44,7 +44,8 @@ def command(
     method. The page needs no server and no network; people save a file of picks and send it to you.
 
     Example:  pixward study tasks/
-              pixward study --score picks/*.json --key tasks/study.key.json
+
+    Then:  pixward study --score picks/*.json --key tasks/study.key.json
     """
     if counting:
         _count(paths, key, as_json)

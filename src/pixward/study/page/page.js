@@ -120,13 +120,26 @@
     $("source-box").hidden = !question.source;
     if (question.source) $("source").src = question.source;
     const order = shown(question);
-    const columns = order.length > 4 ? 3 : 2;
-    $("results").style.setProperty("--columns", columns);
-    $("results").style.setProperty("--rows", Math.ceil(order.length / columns));
     $("results").replaceChildren(...order.map((name, i) => card(question, name, i)));
     $("back").disabled = state.at === 0;
     mark(question);
     say(keeps ? "" : "This browser keeps nothing: your picks are lost if the page is closed before you save them.");
+  }
+
+  /** As many columns as make the results largest without scrolling; narrow screens have their own rule. */
+  function fit() {
+    const box = $("results");
+    const first = box.querySelector("img");
+    if (!first || !first.naturalHeight) return;
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const count = box.children.length;
+    const width = (columns) => {
+      const tall = (innerHeight - 12.5 * rem) / Math.ceil(count / columns) - 3.5 * rem;
+      return Math.min(box.clientWidth / columns - rem, (tall * first.naturalWidth) / first.naturalHeight);
+    };
+    const best = [1, 2, 3, 4, 5].reduce((a, b) => (width(b) > width(a) ? b : a));
+    box.style.setProperty("--columns", best);
+    box.style.setProperty("--rows", Math.ceil(count / best));
   }
 
   function card(question, name, i) {
@@ -354,7 +367,9 @@
   // "load" does not bubble, but it can be caught on the way down.
   document.addEventListener("load", ({ target }) => {
     if (target.naturalHeight) target.style.setProperty("--aspect", target.naturalWidth / target.naturalHeight);
+    fit();
   }, true);
+  addEventListener("resize", fit);
   document.addEventListener("keydown", pressed);
   document.addEventListener("keyup", (event) => { if (event.key === "t" || event.key === "T") instead(false); });
   document.addEventListener("visibilitychange", () => clock(true));
