@@ -81,6 +81,14 @@ def test_counting(pixward, picks):
     assert told["methods"][0]["votes"] == 27 and told["methods"][1]["votes"] == 9 and told["left_out"] == []
 
 
+def test_a_folder_of_picks(pixward, picks, folder):
+    told = json.loads(pixward("study", "--score", folder / "picks", "--json").out)
+    assert told == json.loads(pixward("study", "--score", *picks, "--json").out)
+    (folder / "study.key.json").rename(folder / "picks" / "study.key.json")
+    assert json.loads(pixward("study", "--score", folder / "picks", "--json").out) == told
+    assert "holds no picks" in pixward("study", "--score", folder, "--key", folder / "picks" / "study.key.json").line
+
+
 def test_counting_names_what_it_leaves_out(pixward, picks, folder):
     picks[0].write_text("{")
     done = pixward("study", "--score", *picks, "--key", folder / "study.key.json")

@@ -20,7 +20,9 @@ _P_DIGITS = 4
 def command(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="DIR", help="A folder with a folder for each task; with --score: files of picks."),
+        typer.Argument(
+            metavar="DIR", help="A folder with a folder for each task; with --score: files or folders of picks."
+        ),
     ],
     counting: Annotated[bool, typer.Option("--score", help="Count the picks in the files PICKS.json ...")] = False,
     key: Annotated[
@@ -45,7 +47,7 @@ def command(
 
     Example:  pixward study tasks/
 
-    Then:  pixward study --score picks/*.json --key tasks/study.key.json
+    Then:  pixward study --score picks/ --key tasks/study.key.json
     """
     if counting:
         _count(paths, key, as_json)
@@ -89,12 +91,13 @@ def _count(paths: list[Path], key: Path | None, as_json: bool) -> None:
     from pixward.commands.console import print_json
     from pixward.study import read_key, read_picks, score
 
-    known = read_key(key or _beside(paths))
-    people, faults = read_picks(paths, known)
+    known = read_key(key or _beside(paths[0]))
+    files = [file for path in paths for file in (_files(path) if path.is_dir() else [path])]
+    people, faults = read_picks(files, known)
     for fault in faults:
         print(f"pixward: {fault}", file=sys.stderr)
     if not people:
-        raise PixwardError(f"none of {len(paths)} files counts: check that they belong to this key")
+        raise PixwardError(f"none of {len(files)} files counts: check that they belong to this key")
     result = {**score(people, known), "left_out": faults}
     if as_json:
         print_json(result)
@@ -102,12 +105,18 @@ def _count(paths: list[Path], key: Path | None, as_json: bool) -> None:
         _show(result)
 
 
-def _beside(paths: list[Path]) -> Path:
-    places = [folder / KEY for path in paths[:1] for folder in (path.parent, path.parent.parent)]
-    for place in places:
-        if place.is_file():
-            return place
-    raise PixwardError(f"there is no {KEY} beside {paths[0]}: name the page's key with --key FILE")
+def _files(folder: Path) -> list[Path]:
+    found = sorted(path for path in folder.glob("*.json") if not path.name.endswith(".key.json"))
+    if not found:
+        raise PixwardError(f"{folder} holds no picks: name the folder with the .json files that people sent")
+    return found
+
+
+def _beside(picks: Path) -> Path:
+    for folder in ([picks] if picks.is_dir() else []) + [picks.parent, picks.parent.parent]:
+        if (folder / KEY).is_file():
+            return folder / KEY
+    raise PixwardError(f"there is no {KEY} beside {picks}: name the page's key with --key FILE")
 
 
 def _show(result: dict[str, Any]) -> None:
