@@ -8,13 +8,15 @@ JOBS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); [ $$n -gt
 # What `make check` runs beside the static checks; CI empties it, having run the tests already.
 CHECK_TESTS ?= test
 VENV ?= .venv
+# The optional data folder, as the tests have it.
+SHARED ?= $(or $(PIXWARD_SHARED),../shared/data)
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # One thread per test process, or the processes fight for the cores.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types spell static check clean
+.PHONY: help setup demo results-edit test lint types spell static check clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 16
@@ -42,6 +44,9 @@ demo: $(STAMP)  ## the main job on an example photo: find the sliders that make 
 	@echo "Look at $(OUT)/$(PHOTO).film.png (source, every render, goal),"
 	@echo "        $(OUT)/$(PHOTO).jpg (the edited photo) and $(OUT)/$(PHOTO).setting.json (the sliders)."
 	@echo "Other photos: make demo PHOTO=NAME with NAME one of: $(patsubst examples/photos/%-goal.jpg,%,$(wildcard examples/photos/*-goal.jpg))"
+
+results-edit: $(STAMP)  ## every figure of Edit once more, in hours; ARGS=--quick tries it in minutes
+	$(BIN)/python benchmarks/edit_all.py --shared $(SHARED) $(ARGS)
 
 test: $(STAMP)  ## the tests
 	$(TEST_ENV) $(BIN)/python -m pytest -q -n $(JOBS) $(ARGS)

@@ -11,6 +11,7 @@ from typing import Any
 from pixward.bench import paper, tables
 from pixward.bench.details import goal_section, over_renders, plot_name, timing
 from pixward.bench.plots import plot_goal_set, plot_long_search
+from pixward.bench.settings import BUDGETS
 from pixward.bench.tables import signed, table
 from pixward.bench.words import how, paper_note
 from pixward.errors import PixwardError
@@ -138,7 +139,9 @@ def _absent(name: str, script: str) -> str:
 def _speed(speed: Json | None) -> str:
     if speed is None:
         return _absent("edit_speed.json", "benchmarks/edit_speed.py")
-    return "How it was measured: [edit_speed.md](edit_speed.md). ~ extrapolated.\n\n" + tables.speed(speed)
+    return "How it was measured: [edit_speed.md](edit_speed.md). ~ extrapolated.\n\n" + "\n\n".join(
+        (tables.speed(speed), tables.gates(speed["gates"]))
+    )
 
 
 def _second(second: Json | None) -> list[str]:
@@ -170,8 +173,8 @@ def _figure(found: Json | None) -> str:
         return "Not measured in this run: ask for it with `--figure PHOTOS`."
     return f"""\
 One search of {found["settings"]["renders"]} renders for each of the first {len(found["photos"])} photos of
-`{found["folder"]}`; mean PSNR in dB of the best picture among the first k. `policy` and the proxies end after 10
-renders and hold their result. {paper.FIGURE}
+`{found["folder"]}`; mean PSNR in dB of the best picture among the first k. `policy` and `gradient` end after
+{BUDGETS["policy"]} and {BUDGETS["gradient"]} renders, the proxies after one, and hold their result. {paper.FIGURE}
 
 ![PSNR over renders to {found["settings"]["renders"]}]({FIGURE_NAME})
 
@@ -218,13 +221,9 @@ def _other_code(result: Json | None, code: str) -> Iterable[str]:
 
 
 def _gates(result: Json) -> str:
-    rows = [
-        (gate["what"], gate["asked"], gate["reached"], "met" if gate["met"] else "**missed**")
-        for gate in result["gates"]
-    ]
-    if not rows:
+    if not result["gates"]:
         return "This run holds none of the goal sets, strategies and render counts that a promise was made for."
-    return table(["promise", "asked", "reached", ""], rows) + _margins(result)
+    return tables.gates(result["gates"]) + _margins(result)
 
 
 def _margins(result: Json) -> str:

@@ -22,8 +22,9 @@ STRATEGIES = (
 
 GOALS = ("chain:paper@0.5", "chain:paper@1", "chain:photo@0.5", "chain:photo@1", "chain:photo@teacher")
 
-BUDGETS = {"policy": 10, "monolithic": 10, "cascaded": 10}
-"""Strategies with a render budget of their own; afterwards their result stands still."""
+BUDGETS = {"policy": 10, "monolithic": 1, "cascaded": 1, "gradient": 30}
+"""Strategies with a render budget of their own; afterwards their result stands still. A proxy's render is the end of
+100 iterations, as in the paper, and takes seconds; ``benchmarks/proxies.py`` gives it more."""
 
 FIGURE_RENDERS = 500
 FIGURE_GOALS = ("chain:paper@0.5", "chain:paper@1", "chain:photo@0.5")

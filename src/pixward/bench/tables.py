@@ -12,8 +12,8 @@ Json = Mapping[str, Any]
 
 ROWS = (
     *(("identity", 0), ("random", 200), ("greedy", 200), ("cmaes", 200), ("least-squares", 30)),
-    *(("least-squares", 200), ("monolithic", 1), ("monolithic", 10), ("cascaded", 1), ("cascaded", 10)),
-    *(("policy", 10), ("hybrid", 1), ("hybrid", 10), ("hybrid", 30), ("gradient", 200)),
+    *(("least-squares", 200), ("monolithic", 1), ("cascaded", 1), ("policy", 1), ("policy", 10)),
+    *(("hybrid", 1), ("hybrid", 10), ("hybrid", 30), ("gradient", 30)),
 )
 """Methods and the renders after which the tables show them."""
 FIGURE_AT = (10, 30, 60, 100, 200, 500)
@@ -30,6 +30,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def signed(row: Json) -> str:
     """A paired difference with its interval."""
     return f"{row['difference']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
+
+
+def gates(rows: Sequence[Json]) -> str:
+    """Promises, asked and reached."""
+    cells = [(row["what"], row["asked"], row["reached"], "met" if row["met"] else "**missed**") for row in rows]
+    return table(["promise", "asked", "reached", ""], cells)
 
 
 # --- tables 1 and 3 ---------------------------------------------------------------------------------------------

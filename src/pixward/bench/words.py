@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pixward.bench.goals import BRIGHT, DARK
+from pixward.bench.settings import BUDGETS
 from pixward.bench.stats import RESAMPLES
 from pixward.bench.summary import CAP
 
@@ -22,9 +23,9 @@ the photos.
 
 Every render counts, finite differences included. Figures at k renders are the best picture among the first k of one
 search with a budget of {result["settings"]["renders"]}; the untouched photo counts as a picture that cost nothing.
-Pictures are compared as 8-bit images at preview size. `policy` renders 10 times and then holds its result; so do the
-proxies, each of whose renders is the end of 100 iterations of Adam on the proxy. `gradient` looks inside the editor: it
-is a ceiling and no black box.
+Pictures are compared as 8-bit images at preview size. `policy` renders {BUDGETS["policy"]} times and then
+holds its result; the proxies render once, at the end of 100 iterations of Adam on the proxy, as in the paper.
+`gradient` looks inside the editor, {BUDGETS["gradient"]} renders: it is a ceiling and no black box.
 
 PSNR is in dB and an exact match counts as 100. Since a few of those can carry a mean, "mean <= {CAP:g}" caps every
 photo at {CAP:g} dB, and "exact" counts them. deltaE is CIEDE2000, mean over pixels. In brackets: bootstrap interval of
