@@ -189,8 +189,8 @@ def page(result: dict[str, Any]) -> str:
         f"Commit `{result['commit']}` (code and weights `{result['code']}`), {result['date']}, "
         f"seed {result['seed']}, {machine['processor']}, {machine['cores']} cores, torch {machine['torch']}.",
         "`pixward match PHOTO --like REFERENCE`. One hidden random setting of `chain:photo` is applied to two photos "
-        "of bsds500/val, which no network has seen. A method is given the first untouched and the second as it came out, and "
-        " is judged by how near it comes to the first as it would have come out: the truth, which nobody is shown. "
+        "of bsds500/val, which no network has seen. A method is given the first untouched and the second as it came "
+        "out, and is judged by how near it comes to the first as it would have come out: the truth, shown to nobody. "
         "The script says how pairs are drawn. deltaE is CIEDE2000, mean over pixels of 256 px pictures; its worst 5 % "
         "is the 95th percentile over pairs. Colour transfers paint freely; the others end in one slider setting. "
         "CMA-ES, random search and least squares minimise the fast look reward (sliced Wasserstein distance of OKLab "

@@ -120,4 +120,4 @@ def test_nothing_to_reinforce(pixward, photos, tmp_path):
 
 
 def test_defaults_are_those_that_shipped():
-    assert (SUPERVISED.steps, SUPERVISED.batch) == (4_000, 64)
+    assert (SUPERVISED.steps, SUPERVISED.batch) == (3_000, 64)

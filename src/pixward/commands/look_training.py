@@ -19,7 +19,7 @@ from pixward.train.pretrain import PretrainSettings, Tasks, pretrain
 from pixward.train.td3 import TD3Settings, train
 from pixward.types import State
 
-SUPERVISED = PretrainSettings(steps=4_000, restart=0.3, parameter_weight=0.3, image_weight=0.1)
+SUPERVISED = PretrainSettings(steps=3_000, restart=0.3, parameter_weight=0.3, image_weight=0.1)
 """An image error of 1 is a just noticeable difference, so its weight is small; settings alone say little about that."""
 WATCHED = 12
 """Every twelfth photo is not trained on: log lines say how near the policy comes on those."""
