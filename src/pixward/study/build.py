@@ -7,7 +7,6 @@ import hashlib
 import html
 import io
 import json
-import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -67,7 +66,7 @@ def build(
 ) -> Study:
     """Read all pictures and write the page.
 
-    Results get names that say nothing, drawn with the seed; the key has
+    Results get names that say nothing, from the seed and the files' bytes; the key has
     ``"questions": [{"id", "task", "results": {name: method}}]``. ``study`` in page and key is a digest of all that is
     shown and asked: picks of another study, or of the same with a picture exchanged, do not fit.
 
@@ -85,11 +84,10 @@ def build(
         raise PixwardError(
             f"{settings.picks} picks of {len(tasks[0].results)} results are no choice: allow fewer, or add methods"
         )
-    draw = random.Random(settings.seed)
     asked, kept = [], []
     for number, task in enumerate(tasks, 1):
         pictures = _results(task, settings.side)
-        names = {method: f"{draw.getrandbits(4 * _ID_DIGITS):0{_ID_DIGITS}x}" for method in pictures}
+        names = {method: _name(task, method, settings.seed) for method in pictures}
         identity = f"q{number:02d}"
         asked.append(
             {
@@ -108,6 +106,12 @@ def build(
     data = {"format": FORMAT, "version": 1, "study": digest, **shown, "questions": asked}
     key = {"format": f"{FORMAT}-key", "version": 1, "study": digest, "picks": settings.picks}
     return Study(_page(data, settings.title), {**key, "methods": sorted(tasks[0].results), "questions": kept})
+
+
+def _name(task: Task, method: str, seed: int) -> str:
+    """What a result is called in the page: nobody can work it out who has not got the file that was read."""
+    said = f"{seed}/{task.name}/{method}/".encode()
+    return hashlib.sha256(said + task.results[method].read_bytes()).hexdigest()[:_ID_DIGITS]
 
 
 def _results(task: Task, side: int) -> dict[str, str]:
