@@ -265,7 +265,7 @@ For scale, and from other photos (FiveK, random goals, ranges not published): RL
 
 ## Squares of the preview, or all of it
 
-The strategies look at twelve squares of 16 px, so that a render takes seconds; the papers descend on every pixel. \
+The strategies look at eight squares of 24 px, so that a render takes seconds; the papers descend on every pixel. \
 Both on the first {photos["whole"]} pairs of `{SEARCH_GOALS[0]}`, one render:
 
 | proxy | every pixel, dB | s | squares, dB | s |

@@ -13,8 +13,8 @@ from pixward.editors.chain import PAPER, PHOTO
 from pixward.policies.proxy import KINDS
 
 STEPS = {
-    ("chain:paper", "monolithic"): 2_500,
-    ("chain:paper", "cascaded"): 4_000,
+    ("chain:paper", "monolithic"): 4_000,
+    ("chain:paper", "cascaded"): 7_000,
     ("chain:photo", "monolithic"): 1_800,
     ("chain:photo", "cascaded"): 3_500,
 }

@@ -93,11 +93,11 @@ def test_tiles_are_cut_where_they_should_be():
     height, width = 100, 200
     image = torch.arange(float(height * width)).reshape(1, 1, height, width)
     cut = tiles(image)
-    assert cut.shape == (12, 1, 16, 16)
+    assert cut.shape == (8, 1, 24, 24)
     corners = [divmod(int(tile[0, 0, 0]), width) for tile in cut]
-    assert corners == [(top, left) for top in (9, 42, 75) for left in (17, 67, 117, 167)]
-    assert torch.equal(cut[4, 0], image[0, 0, 42:58, 17:33])
-    assert tiles(image.transpose(2, 3)).shape == (12, 1, 16, 16)
+    assert corners == [(top, left) for top in (13, 63) for left in (13, 63, 113, 163)]
+    assert torch.equal(cut[4, 0], image[0, 0, 63:87, 13:37])
+    assert tiles(image.transpose(2, 3)).shape == (8, 1, 24, 24)
     small = image[..., :47]
     assert torch.equal(tiles(small), small)
 
