@@ -25,7 +25,7 @@ _FLAT = 1e-5
 _FAR = 30.0
 """Logarithms (base 10) stop here, so that a stretched colour far outside the gamut is clipped and not inf - inf."""
 _FINEST = 2.0**20
-"""Steps of 1 in which projections are told apart: rounding errors of a rotation must not order equal colours."""
+"""Steps of 1 in which values are told apart: rounding errors must not be stretched to the contrast of a reference."""
 _SIDE = 256
 """Distributions are learned from at most this many pixels squared, on an even grid."""
 _KNOTS = 1024
@@ -85,10 +85,8 @@ def histogram_match(source: Tensor, reference: Tensor) -> Tensor:
         ValueError: other shapes, no pixels, or pixels that are no finite numbers.
     """
     _check(source, reference)
-    channels = [
-        _interpolate(values, *_transport(values, aim))
-        for values, aim in zip(source[0].flatten(1), reference[0].flatten(1).to(source), strict=True)
-    ]
+    ours, theirs = _rounded(source[0].flatten(1)), reference[0].flatten(1).to(source)
+    channels = [_interpolate(values, *_transport(values, aim)) for values, aim in zip(ours, theirs, strict=True)]
     return torch.stack(channels).clamp(0, 1).view_as(source)
 
 
