@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from pixward.commands.outputs import check_outputs, staged
+from pixward.commands.outputs import check_outputs, staged, sweep
 from pixward.errors import PixwardError
 
 
@@ -70,3 +72,29 @@ def test_folders_in_the_way(tmp_path: Path):
         check_outputs([tmp_path / "dangling" / "a"], [], force=True)
     with pytest.raises(PixwardError, match="exists"):
         check_outputs([tmp_path / "dangling"], [], force=False)
+
+
+def test_what_a_killed_process_left_is_swept(tmp_path: Path):
+    gone = subprocess.Popen(["true"])
+    time.sleep(0.2)  # Over, but not asked yet how it ended.
+    names = [f".pixward-{gone.pid}-abc", f".pixward-{os.getpid()}-abc", ".pixward-x-abc", "other"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "half").write_text("")
+    sweep(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == sorted(names[1:])
+    gone.wait()
+
+
+def test_files_for_several_folders_appear_together(tmp_path: Path):
+    outputs = [tmp_path / "one" / "a", tmp_path / "two" / "deep" / "b"]
+    with pytest.raises(PixwardError, match="no"), staged(outputs) as place:
+        place[outputs[0]].write_text("")
+        raise PixwardError("no")
+    assert os.listdir(tmp_path) == []
+    with staged(outputs) as place:
+        for path in outputs:
+            place[path].write_text("")
+            assert place[path].parent.parent == path.parent  # A rename, never a copy across disks.
+    assert all(path.exists() for path in outputs)
+    assert os.listdir(tmp_path / "two" / "deep") == ["b"]

@@ -86,7 +86,7 @@ def run_batch(batch: Batch, *, as_json: bool) -> bool:
                     row.entry = with_setting(row.entry, series["setting"])
             _do(batch, rows, journal, quiet=as_json)
         except KeyboardInterrupt:
-            _say_kept(rows, order.out)
+            _say_kept(rows, journal)
             raise
         sheet = _draw_sheet(batch, rows, journal)
     tell(batch, rows, series, sheet, time.perf_counter() - start, as_json=as_json)
@@ -154,9 +154,11 @@ def _note(failed: int) -> str:
     return f"{failed} failed" if failed else ""
 
 
-def _say_kept(rows: Sequence[Row], out: Path) -> None:
-    done = sum(row.answer is not None for row in rows)
-    text = f"pixward: {done} of {len(rows)} photos are done and kept in {out}; the same command goes on from there"
+def _say_kept(rows: Sequence[Row], journal: Journal) -> None:
+    journal.refresh()  # A photo may have been finished just before its process was told to stop.
+    done = sum(journal.finished(row.entry.key) is not None for row in rows)
+    place = journal.path.parent
+    text = f"pixward: {done} of {len(rows)} photos are done and kept in {place}; the same command goes on from there"
     print(text.encode("utf-8", "replace").decode(), file=sys.stderr)
 
 

@@ -40,7 +40,7 @@ class Journal:
         self._lock: IO[bytes] | None = None
         self._made = False
         check_outputs([self.path], (), force=True)
-        self._read()
+        self.refresh()
 
     def finished(self, key: str) -> dict[str, Any] | None:
         """What came of the photo with this key, if all its files are still as they were written."""
@@ -78,31 +78,8 @@ class Journal:
         except OSError as error:
             raise PixwardError(f"cannot write {self.path}: {(error.strerror or str(error)).lower()}") from error
 
-    def __enter__(self) -> Journal:
-        """Make the folder and take it; PixwardError if another batch is at work there."""
-        self._made = not self.path.parent.exists()
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = self.path.open("ab")
-            _take(self._lock)
-        except BlockingIOError:
-            self.__exit__()
-            raise PixwardError(f"another pixward match is at work in {self.path.parent}: wait for it") from None
-        except OSError as error:
-            raise PixwardError(f"cannot write {self.path}: {(error.strerror or str(error)).lower()}") from error
-        self._read()  # Once more: the other batch may have ended in between.
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._lock is not None:
-            self._lock.close()
-            with suppress(OSError):
-                if not self.path.stat().st_size:  # Nothing was done.
-                    self.path.unlink()
-                    if self._made:
-                        self.path.parent.rmdir()
-
-    def _read(self) -> None:
+    def refresh(self) -> None:
+        """Read what other processes have written by now; PixwardError for a file that is none of ours."""
         if not self.path.exists():
             return
         try:
@@ -120,6 +97,30 @@ class Journal:
                 torn += 1
         if torn and not self._records and lines[0]:
             raise PixwardError(f"{self.path} is not a journal of pixward's: choose another folder")
+
+    def __enter__(self) -> Journal:
+        """Make the folder and take it; PixwardError if another batch is at work there."""
+        self._made = not self.path.parent.exists()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = self.path.open("ab")
+            _take(self._lock)
+        except BlockingIOError:
+            self.__exit__()
+            raise PixwardError(f"another pixward match is at work in {self.path.parent}: wait for it") from None
+        except OSError as error:
+            raise PixwardError(f"cannot write {self.path}: {(error.strerror or str(error)).lower()}") from error
+        self.refresh()  # Once more: the other batch may have ended in between.
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            with suppress(OSError):
+                if not self.path.stat().st_size:  # Nothing was done.
+                    self.path.unlink()
+                    if self._made:
+                        self.path.parent.rmdir()
 
 
 def stamp(path: Path) -> Stamp | None:

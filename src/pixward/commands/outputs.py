@@ -83,12 +83,22 @@ def sweep(folder: Path) -> None:
         found = re.fullmatch(rf"{re.escape(STAGING)}(\d+)-\w+", path.name)
         if not found or path.is_symlink() or not path.is_dir():
             continue
-        try:
-            os.kill(int(found[1]), 0)
-        except ProcessLookupError:
+        if not _lives(int(found[1])):
             shutil.rmtree(path, ignore_errors=True)
-        except OSError:
-            continue  # It lives, as another user.
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # As another user.
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return True  # A system without /proc.
+    return state != "Z"  # Killed, and nobody has asked how it ended yet.
 
 
 def _same(path: Path, given: Path) -> bool:
