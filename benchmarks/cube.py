@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import PyOpenColorIO as ocio
 import torch
+from cube_page import page
 from torch import Tensor
 
 from pixward.bench.provenance import commit, hardware, today
@@ -44,7 +45,7 @@ SHARED = Path("../shared/data")
 FOLDERS = (SHARED / "photos/bsds500/val", SHARED / "photos/hires_cc0")
 LOOK = SHARED / "luts/cube-files/LUT01.cube"
 SPATIAL = ("clarity", "sharpness")
-SEED, EACH, SIDE, TOLD = 0, 2, 384, 4
+SEED, EACH, SIDE, ASKED = 0, 2, 384, 4
 METHODS = {"trilinear": ocio.INTERP_LINEAR, "tetrahedral": ocio.INTERP_TETRAHEDRAL}
 
 
@@ -124,9 +125,9 @@ def tables(settings: int, folder: Path) -> dict[str, Any]:
                             theirs = by_opencolorio(path, picture, method)
                             cells[size, method].add(number, errors(theirs, direct))
                             between = max(between, float((cube.apply(picture, method) - theirs).abs().max()))
-                if kind == "all" and number < TOLD:
-                    told = remainder(PHOTO, params, preview_of(mine[0]), bake(PHOTO, params, 33))
-                    left.append({"radius": radius, "setting": PHOTO.space.to_dict(params[0]), **told})
+                if kind == "all" and number < ASKED:
+                    left_out = remainder(PHOTO, params, preview_of(mine[0]), bake(PHOTO, params, 33))
+                    left.append({"radius": radius, "setting": PHOTO.space.to_dict(params[0]), **left_out})
             for (size, method), tally in cells.items():
                 rows.append({"radius": radius, "sliders": kind, "size": size, "method": method, **tally.row()})
             print(*rows[-6:], sep="\n", flush=True)
@@ -136,7 +137,15 @@ def tables(settings: int, folder: Path) -> dict[str, Any]:
         }
         for size in SIZES
     }
-    return {"settings": settings, "rows": rows, "readers_differ": between, "cost": spent, "remainder": left}
+    return {
+        "settings": settings,
+        "each": EACH,
+        "asked": ASKED,
+        "rows": rows,
+        "readers_differ": between,
+        "cost": spent,
+        "remainder": left,
+    }
 
 
 COST = ("bake_s", "write_s", "read_s", "bytes")
@@ -225,9 +234,6 @@ def looks(count: int) -> dict[str, Any]:
     return {"rows": rows}
 
 
-# --- page -----------------------------------------------------------------------------------------------------------
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
@@ -247,14 +253,10 @@ def main() -> None:
                 answer = editors(max(1, job.settings // 4), Path(folder))
             else:
                 answer = looks(10)
-        told = {"commit": commit(), "date": today(), "seed": SEED, "seconds": round(time.perf_counter() - start)}
-        result[part] = {**told, "hardware": hardware(), "opencolorio": ocio.__version__, **answer}
+        origin = {"commit": commit(), "date": today(), "seed": SEED, "seconds": round(time.perf_counter() - start)}
+        result[part] = {**origin, "hardware": hardware(), "opencolorio": ocio.__version__, **answer}
         save_text(target, json.dumps(result, indent=1) + "\n")
     save_text(job.out / "cube.md", page(result))
-
-
-def page(result: dict[str, Any]) -> str:
-    return ""
 
 
 if __name__ == "__main__":
