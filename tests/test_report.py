@@ -8,8 +8,8 @@ from torch import Tensor
 
 from pixward.editors.chain import PHOTO
 from pixward.match import STRATEGIES, MatchResult, match
-from pixward.report import MOST_RENDERS, PICKED_RENDERS, _changes, film, shown
-from pixward.search.problem import Problem
+from pixward.report import MOST_RENDERS, PICKED_RENDERS, _changes, _ticks, film, measure_of, shown
+from pixward.search.problem import Look, Problem
 
 
 def searched(renders: int, size: tuple[int, int] = (32, 48)) -> tuple[Tensor, Tensor, MatchResult]:
@@ -78,3 +78,23 @@ def test_zero_has_no_sign():
     space = PHOTO.space
     after = space.normalize(space.from_dict({"shadows": -0.3, "contrast": 0.3}))
     assert set(_changes(space, space.default_action()[0], after)) == {"shadows 0 %", "contrast 0 %"}
+
+
+def test_a_look_is_shown_by_its_distance_and_its_reference():
+    source, _, _ = searched(1)
+    reference = torch.zeros(1, 3, 200, 20)
+    reference[:, 1] = 1.0
+    result = match(source, Look(reference), editor=PHOTO, strategy="random", renders=70)
+    assert measure_of(result).figure(0.1234) == "look 0.123"
+    assert measure_of(searched(1)[2]).figure(12.34) == "12.3 dB"
+    assert result.best in shown(result)
+    strip = np.asarray(film(source, reference, result, PHOTO.space, ("photo.jpg", "reference.jpg")))
+    green = np.argwhere((strip == (0, 255, 0)).all(2))
+    assert len(green) and np.ptp(green[:, 0]) < 180  # It fits where the photo's renders do.
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.01, 0.012), (0.05, 0.4), (0.2, 0.2), (10, 55), (99, 100)])
+def test_axes_have_a_few_lines(low: float, high: float):
+    bottom, top, step = _ticks(low, high, 0.001 if high < 1 else 1)
+    assert bottom <= low and high <= top
+    assert 1 <= round((top - bottom) / step) <= 6

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from skimage.color import rgb2lab
 from torch import Tensor
 
 from pixward.editors.chain import PHOTO
 from pixward.ops import color
-from pixward.unreached import _listed, explain
+from pixward.unreached import _listed, explain, explain_look
 
 DEFAULTS = {spec.name: float(spec.default) for spec in PHOTO.space}
 
@@ -80,3 +82,19 @@ def test_one_pixel():
 )
 def test_lists_read_like_sentences(words: list[str], text: str):
     assert _listed(words) == text
+
+
+def test_a_look_is_told_by_what_the_pictures_are_as_a_whole():
+    generator = torch.Generator().manual_seed(0)
+    bright = 0.4 + 0.4 * torch.rand(1, 3, 20, 30, generator=generator)
+    dark = (bright * 0.5).mean(1, keepdim=True).expand(-1, 3, -1, -1)[:, :, :, :11]
+    setting = {spec.name: spec.default for spec in PHOTO.space} | {"exposure": 3.0}
+    told = explain_look(bright, dark, PHOTO.space, setting, ["tint"])
+    sentence = str(told["sentence"])
+    assert "lighter (median L* 8" not in sentence and "lighter" in sentence and "more colourful" in sentence
+    assert "exposure (3 EV) stands at the end" in sentence and "tint was locked" in sentence
+    ours = np.percentile(rgb2lab(bright[0].permute(1, 2, 0).numpy())[..., 0], (5, 25, 50, 75, 95))
+    assert np.allclose(told["render"]["tones"], ours, atol=0.1)
+    assert told["reference"]["chroma"] < 1
+    same = explain_look(bright, bright, PHOTO.space, setting | {"exposure": 0.0})
+    assert "is as light, as steep and as colourful." in str(same["sentence"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,9 @@ import typer
 from pixward.errors import PixwardError
 
 if TYPE_CHECKING:
+    from pixward.image import Photo
     from pixward.settings import Setting
+    from pixward.types import Editor
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 
@@ -25,6 +28,8 @@ def command(
     bits: Annotated[
         int | None, typer.Option(metavar="8|16", help="Per channel. Default: as the photo has, where the format can.")
     ] = None,
+    cube: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the setting as a .cube.")] = None,
+    cube_size: Annotated[int, typer.Option(metavar="17|33|65", help="Entries along a side of the .cube.")] = 33,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE if it exists.")] = False,
 ) -> None:
     """Render PHOTO at full size with the sliders of a setting file.
@@ -33,21 +38,25 @@ def command(
     that the file leaves out take their default.
 
     Example:  pixward render photo.jpg --setting matched/photo.setting.json --out print.tiff --bits 16
+    Example:  pixward render photo.jpg --setting matched/photo.setting.json --out print.png --cube look.cube
     """
     from pixward.commands.editors import is_real, load_editor
+    from pixward.commands.match_job import Format, check_picture_options
     from pixward.commands.outputs import check_outputs, staged
     from pixward.commands.photos import render_to
     from pixward.image import load
     from pixward.settings import read_setting
 
-    if bits not in (None, 8, 16):
-        raise typer.BadParameter("must be 8 or 16", param_hint="--bits")
+    check_picture_options(bits, Format.png, cube_size)
     if out.suffix.lower() not in SUFFIXES:
         raise PixwardError(f"cannot write {out}: give it the ending {', '.join(SUFFIXES)}")
-    check_outputs([out], (photo, setting), force=force)
+    outputs = [out] if cube is None else [out, cube]
+    check_outputs(outputs, (photo, setting), force=force)
     wanted = read_setting(setting)
     _check_consent(wanted.editor, editor, setting)
     if is_real(wanted.editor):
+        if cube is not None:
+            raise PixwardError(f"--cube with {wanted.editor}: use pixward match, whose editor stays open for it")
         _render_real(photo, wanted, out, bits)
         return
     chosen = load_editor(wanted.editor)
@@ -56,8 +65,21 @@ def command(
     except ValueError as error:
         raise PixwardError(f"{setting}: {error}") from None
     picture = load(photo)
-    with staged([out]) as place:
+    with staged(outputs) as place:
         render_to(place[out], picture, chosen, wanted.values, bits)
+        if cube is not None:
+            _bake(place[cube], chosen, wanted.values, picture, cube_size)
+
+
+def _bake(place: Path, editor: Editor, values: Mapping[str, float], photo: Photo, size: int) -> None:
+    """Write the table, and say what it cannot hold."""
+    from pixward.commands.console import stdout
+    from pixward.commands.cubes import bake_to
+    from pixward.framing import PREVIEW
+    from pixward.image import preview
+
+    lost = bake_to(place, editor, values, preview(photo, PREVIEW), size=size, title=place.stem)
+    stdout().print(str(lost["sentence"]), soft_wrap=True)
 
 
 def _check_consent(named: str, given: str | None, path: Path) -> None:
