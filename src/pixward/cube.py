@@ -205,7 +205,7 @@ def _sentence(editor: Editor, answer: dict, cube: Cube) -> str:
     parts = []
     if around >= NOTICED:
         named = [name for name, blame in answer["sliders"].items() if blame["share"] >= 0.1][:3]
-        words = [f"{name} {answer['sliders'][name]['value']:g}{_unit(editor, name)}" for name in named]
+        words = [f"{name} {answer['sliders'][name]['value']:.3g}{_unit(editor, name)}" for name in named]
         listed = " and ".join(part for part in (", ".join(words[:-1]), words[-1] if words else "") if part)
         what = f"{listed} {'is' if len(words) == 1 else 'are'}" if words else "what looks at the whole picture is"
         last = answer["surroundings"]["p99"]
