@@ -61,7 +61,7 @@ def tables_text(part: dict[str, Any]) -> str:
 
 {part["settings"]} random settings for each block, {part["each"]} of 20 held-out photos for each setting.
 "Pointwise": clarity and sharpness at their defaults. OpenColorIO reads the file that was written and applies it; our
-reader differs from it by at most {part["readers_differ"]:.1g} in any channel of any pixel (of 1), so one column serves for both.
+reader differs from it by at most {part["readers_differ"]:.1g} in any channel (of 1): one column serves for both.
 
 {chr(10).join(lines)}
 
