@@ -103,7 +103,9 @@ def join(
         raise PixwardError(f"the list names {few(strangers)}, and no such photo is there: take it out of the list")
     alone = [name for name in wanted if name not in goals]
     if alone:
-        raise PixwardError(f"{lacking} {few(alone)}: add what is missing, or list the names to take in a text file (LAYOUT@FILE)")
+        raise PixwardError(
+            f"{lacking} {few(alone)}: add what is missing, or list the names to take in a text file (LAYOUT@FILE)"
+        )
     return [PhotoPair(name, sources[name], goals[name]) for name in wanted]
 
 
