@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,24 +39,35 @@ def contact_sheet(shots: Sequence[Shot], title: str, *, columns: int = 2) -> Ima
     if not shots:
         raise ValueError("a contact sheet needs at least one photo")
     columns = min(columns, len(shots))
-    wide, tall = 3 * _SIDE + 4 * _PAD, _SIDE + 2 * _PAD + _CAPTION
-    rows = math.ceil(len(shots) / columns)
-    size = (
-        2 * _MARGIN + columns * (wide + _GAP) - _GAP,
-        2 * _MARGIN + _HEADER + rows * (tall + _GAP) - _GAP,
-    )
+    drawn = [[picture(quantize(image)[0], _SIDE) for image in shot.pictures] for shot in shots]
+    lines = [range(k, min(k + columns, len(shots))) for k in range(0, len(shots), columns)]
+    heights = [max(tile.height for k in line for tile in drawn[k]) for line in lines]
+    wide, beside = 3 * _SIDE + 4 * _PAD, 2 * _PAD + _CAPTION + _GAP
+    size = (2 * _MARGIN + columns * (wide + _GAP) - _GAP, 2 * _MARGIN + _HEADER + sum(heights) + len(lines) * beside)
     canvas = Image.new("RGB", size, GROUND)
     draw = ImageDraw.Draw(canvas)
     draw.text((_MARGIN, _MARGIN - 6), fit(draw, title, 20, size[0] - 2 * _MARGIN), TEXT, font(20))
-    for k, shot in enumerate(shots):
-        left, top = _MARGIN + k % columns * (wide + _GAP), _MARGIN + _HEADER + k // columns * (tall + _GAP)
-        draw.rectangle((left, top, left + wide - 1, top + tall - 1), CARD)
-        for place, image in enumerate(shot.pictures):
-            drawn = picture(quantize(image)[0], _SIDE)
-            x = left + _PAD + place * (_SIDE + _PAD) + (_SIDE - drawn.width) // 2
-            canvas.paste(drawn, (x, top + _PAD + (_SIDE - drawn.height) // 2))
-        line = top + 2 * _PAD + _SIDE
-        room = draw.textlength(shot.words, font(14))
-        draw.text((left + wide - _PAD, line), shot.words, DIM, font(14), anchor="ra")
-        draw.text((left + _PAD, line), fit(draw, shot.name, 14, wide - 4 * _PAD - room), TEXT, font(14))
+    top = _MARGIN + _HEADER
+    for line, height in zip(lines, heights, strict=True):
+        for place, k in enumerate(line):
+            _card(canvas, draw, (shots[k], drawn[k]), (_MARGIN + place * (wide + _GAP), top, wide, height))
+        top += height + beside
     return canvas
+
+
+def _card(
+    canvas: Image.Image,
+    draw: ImageDraw.ImageDraw,
+    shown: tuple[Shot, list[Image.Image]],
+    at: tuple[int, int, int, int],
+) -> None:
+    """One photo: its three pictures in a box whose pictures are ``at[3]`` high, and what is said of it."""
+    (shot, tiles), (left, top, wide, height) = shown, at
+    draw.rectangle((left, top, left + wide - 1, top + height + 2 * _PAD + _CAPTION - 1), CARD)
+    for place, tile in enumerate(tiles):
+        x = left + _PAD + place * (_SIDE + _PAD) + (_SIDE - tile.width) // 2
+        canvas.paste(tile, (x, top + _PAD + (height - tile.height) // 2))
+    line = top + 2 * _PAD + height
+    room = draw.textlength(shot.words, font(14))
+    draw.text((left + wide - _PAD, line), shot.words, DIM, font(14), anchor="ra")
+    draw.text((left + _PAD, line), fit(draw, shot.name, 14, wide - 4 * _PAD - room), TEXT, font(14))

@@ -243,3 +243,42 @@ def test_editors_are_listed_with_their_speed(pixward: Pixward, place: Path):
     assert rows["command:gain.toml"]["usable"] and rows["command:gain.toml"]["speed"] > 0
     for name in ("darktable", "rawtherapee"):
         assert rows[name]["usable"] == bool(shutil.which(f"{name}-cli"))
+
+
+@pytest.mark.parametrize("together", [(), ("--one-setting",)])
+def test_many_photos_by_a_program_of_ones_own(pixward: Pixward, place: Path, together: tuple[str, ...]):
+    shutil.copy("photo.png", "second.png")
+    Path("broken.png").write_text("no picture")
+    words = ("match", "photo.png", "broken.png", "second.png", "--like", "goal.png", "--editor", "command:gain.toml")
+    words = (*words, "--renders", 3, *together, "--json")
+    done = pixward(*words)
+    assert (done.code, done.err) == (1, "")
+    told = json.loads(done.out)
+    assert [photo["state"] for photo in told["photos"]] == ["done", "failed", "done"]
+    sidecars = [Path(photo["outputs"]["sidecar"]) for photo in told["photos"] if photo["state"] == "done"]
+    assert all(path.is_file() for path in sidecars)
+    assert len({path.read_text() for path in sidecars}) == 1  # The same photo twice, so the same setting.
+    again = json.loads(pixward(*words).out)
+    assert [photo["state"] for photo in again["photos"]] == ["kept", "failed", "kept"]
+    sidecars[0].write_text("a person's work")
+    again = json.loads(pixward(*words).out)
+    assert sidecars[0].read_text() == "a person's work"
+    assert again["photos"][0]["outputs"]["sidecar"] != str(sidecars[0])
+
+
+@pytest.mark.parametrize("name, suffix", REAL)
+def test_one_setting_by_a_real_editor(pixward: Pixward, place: Path, name: str, suffix: str):
+    Image.fromarray(picture(64, 96, seed=3)).save("second.png")
+    Path("goals").mkdir()
+    for file in ("photo", "second"):
+        pixels = np.asarray(Image.open(f"{file}.png"))
+        Image.fromarray(edited(pixels, exposure=0.6)).save(f"goals/{file}.png")
+    words = ("match", "photo.png", "second.png", "--goal-dir", "goals", "--one-setting", "--editor", name)
+    done = pixward(*words, "--renders", 10, "--json")
+    assert done.code == 0, done.err
+    told = json.loads(done.out)
+    assert told["one_setting"]["photo_renders"] == 2 * told["one_setting"]["renders"]
+    for photo in told["photos"]:
+        assert photo["distance"]["psnr"] > photo["source_distance"]["psnr"] + 4
+        assert photo["setting"] == told["one_setting"]["setting"]
+        assert photo["agreement"] > 35
