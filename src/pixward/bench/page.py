@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -198,23 +198,22 @@ def _origin(result: Json) -> str:
         ("software", f"Python {machine['python']}, torch {machine['torch']}, NumPy {machine['numpy']}"),
     ]
     text = f"```\n{result['command']}\n```\n\n" + table(["", ""], rows)
-    others = [
-        what
-        for part in (result, result.get("second"), result.get("figure"))
-        for what in _other_code(part, result["code"])
-    ]
+    others = _other_code(result)
     if others:
-        text += "\n\n**Not one run:** some units were measured by other code: " + "; ".join(others) + "."
+        text += f"\n\n**Not one run:** some units were measured by other code: {'; '.join(others)}."
     for what, reason in result["notes"].items():
         text += f"\n\n**Note:** {what}: {reason}."
     return text
 
 
-def _other_code(result: Json | None, code: str) -> Iterable[str]:
-    for name, goal in result["goals"].items() if result else ():
-        for strategy, found in goal["strategies"].items():
-            if set(found["codes"]) - {code}:
-                yield f"{name} {strategy} at {', '.join(found['commits'])}"
+def _other_code(result: Json) -> list[str]:
+    found: dict[str, list[str]] = {}
+    for part in (result, result.get("second"), result.get("figure")):
+        for name, goal in part["goals"].items() if part else ():
+            for strategy, at in goal["strategies"].items():
+                if set(at["codes"]) - {result["code"]}:
+                    found.setdefault(f"{strategy} at {', '.join(at['commits'])}", []).append(name)
+    return [f"{what} ({', '.join(dict.fromkeys(names))})" for what, names in found.items()]
 
 
 # --- promises and losses ----------------------------------------------------------------------------------------

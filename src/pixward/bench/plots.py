@@ -23,6 +23,7 @@ COLOURS = {
 }
 _SPARE = "#B8A000"
 _TICKS = (1, 2, 5, 10, 20, 30, 60, 100, 200, 500)
+_WIDE_TICKS = (1, 2, 5, 10, 30, 100, 200, 500)
 
 
 def plot_goal_set(name: str, goal: Mapping[str, Any], path: Path) -> None:
@@ -49,6 +50,7 @@ def plot_long_search(goals: Mapping[str, Mapping[str, Any]], path: Path) -> None
         _draw(axes, goal, band=False)
         axes.axvline(10, color="#000000", linewidth=0.8, alpha=0.35)
         axes.set(title=f"{name}, {goal['photos']} photos")
+        axes.set_xticks(_WIDE_TICKS, map(str, _WIDE_TICKS))
     panels[0].set(ylabel="mean PSNR to the goal, dB")
     panels[-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     _save(figure, path)
