@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -117,3 +120,15 @@ def test_mistakes():
     with pytest.raises(ValueError, match="same sliders"):
         series([part, Part(part.source, part.goal, PAPER)])
     assert SeriesEditor([PHOTO] * 7, [(10, 30)] * 7).columns == 2
+
+
+def test_the_example_of_the_guide_runs_as_it_stands(monkeypatch: pytest.MonkeyPatch):
+    root = Path(__file__).resolve().parents[1]
+    (example,) = re.findall(
+        r"```python\n(.*?)```", (root / "docs/guides/many-photos.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    monkeypatch.chdir(root)
+    names: dict = {}
+    exec(compile(example, "many-photos.md", "exec"), names)
+    assert names["result"].distance["psnr"] > names["result"].source_distance["psnr"]
+    assert names["result"].renders <= 10

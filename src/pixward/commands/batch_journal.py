@@ -105,8 +105,11 @@ class Journal:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = self.path.open("ab")
             _take(self._lock)
+            if not self.path.exists() or not os.path.samestat(os.fstat(self._lock.fileno()), self.path.stat()):
+                raise BlockingIOError  # The other batch was just leaving, and took its empty file with it.
         except BlockingIOError:
-            self.__exit__()
+            if self._lock is not None:
+                self._lock.close()
             raise PixwardError(f"another pixward match is at work in {self.path.parent}: wait for it") from None
         except OSError as error:
             raise PixwardError(f"cannot write {self.path}: {(error.strerror or str(error)).lower()}") from error
