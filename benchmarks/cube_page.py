@@ -71,8 +71,6 @@ What `remainder` says of that, without being told which sliders look around: sha
 
 {chr(10).join(lost)}
 
-For example: "{part["remainder"][0]["sentence"]}"
-
 Median cost; the machine was busy with other work, so these are upper bounds.
 
 {chr(10).join(cost)}
