@@ -126,7 +126,7 @@ def whole(options: argparse.Namespace) -> list[Piece]:
         Piece("bench", 45, bench(options)),
         Piece("speed", 15, script(options, "edit_speed.py", "--run", str(runs / "edit-speed"))),
         Piece("proxies", 30, proxies(options)),
-        Piece("looks", 25, script(options, "looks.py", "--run", str(runs / "looks"))),
+        Piece("looks", 15, script(options, "looks.py", "--run", str(runs / "looks"))),
         Piece("cube", 20, (sys.executable, str(HERE / "cube.py"), "--out", str(options.out))),
         Piece("batch", 15, script(options, "batch.py")),
         Piece("ablation", 10, (sys.executable, ablation, *script(options, "")[2:], "--runs", str(runs / "ablation"))),
