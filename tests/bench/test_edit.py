@@ -111,18 +111,27 @@ def test_a_second_source_and_long_searches(
     assert not count
 
 
-def test_pairs_of_a_data_set(settings: EditBenchSettings, tmp_path: Path) -> None:
-    for part in ("source", "goal"):
+@pytest.mark.parametrize(
+    ("layout", "sources", "goals", "names"),
+    [
+        ("folders", "source", "goal", ("a", "b")),
+        ("fivek", "input", "expertC_gt", ("a0001", "a0002")),
+        ("hdrplus", "middle_480p", "output_480p", ("0006_20160722_115157_431", "c1b1_20150424_201100_596")),
+    ],
+)
+def test_pairs_of_a_data_set(
+    settings: EditBenchSettings, tmp_path: Path, layout: str, sources: str, goals: str, names: tuple[str, str]
+) -> None:
+    for part in (sources, goals):
         (tmp_path / "set" / part).mkdir(parents=True)
-    for name in ("a", "b"):
-        shutil.copy(settings.photos / f"{name}.png", tmp_path / "set" / "source" / f"{name}.png")
-        shutil.copy(settings.photos / f"{name}.png", tmp_path / "set" / "goal" / f"{name}.png")
+        for photo, name in zip(("a", "b"), names, strict=True):
+            shutil.copy(settings.photos / f"{photo}.png", tmp_path / "set" / part / f"{name}.png")
     asked = dataclasses.replace(
-        settings, photos=tmp_path / "set", pairs="folders", goals=("chain:paper@given",), strategies=("still",)
+        settings, photos=tmp_path / "set", pairs=layout, goals=("chain:paper@given",), strategies=("still",)
     )
     result = run_edit_bench(asked)
-    assert result["photos"] == ["a", "b"]
-    assert "--pairs folders" in result["command"]
+    assert result["photos"] == list(names)
+    assert f"--pairs {layout}" in result["command"]
     found = result["goals"]["chain:paper@given"]["strategies"]["still"]
     assert found["psnr"]["0"] == [100.0, 100.0]  # The goals are the photos themselves.
     with pytest.raises(PixwardError, match="unknown layout"):
