@@ -101,7 +101,9 @@ def run_words(words: tuple[str, ...]) -> bool:
 def bench(options: argparse.Namespace, *more: str) -> tuple[str, ...]:
     """`pixward bench edit`, the whole of it or a short one."""
     shared: Path = options.shared
-    sizes = ("--limit", "2", "--renders", "30", "--timed", "1", "--figure", "1") if options.quick else ()
+    sizes = (
+        ("--limit", "2", "--renders", "30", "--timed", "1", "--figure", "1", "--preview", "96") if options.quick else ()
+    )
     goals = ("chain:paper@0.5", "chain:photo@teacher:1") if options.quick else GOALS
     return (
         *(sys.executable, "-c", "from pixward.cli import main; main()", "bench", "edit"),

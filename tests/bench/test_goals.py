@@ -12,7 +12,7 @@ from pixward.bench.goals import Shot, make_pair, random_goal, shots_of
 from pixward.bench.settings import EditBenchSettings, GoalSet, command, parse_goals
 from pixward.editors.chain import PAPER, PHOTO
 from pixward.errors import PixwardError
-from pixward.image import quantize
+from pixward.image import load, quantize
 
 PHOTO_IMAGE = torch.rand(1, 3, 12, 10, generator=torch.Generator().manual_seed(1)) * 0.6 + 0.2
 
@@ -79,6 +79,26 @@ def test_given_goals_come_with_their_photos(photos: Path, tmp_path: Path, settin
         make_pair(shot, 0, given.goal_sets[0], seed=0, longest=24, teacher=None)
     with pytest.raises(PixwardError, match="--pairs"):
         make_pair(Shot("b", photos / "b.png"), 0, given.goal_sets[0], seed=0, longest=24, teacher=None)
+
+
+def test_the_goal_of_a_raw_file_is_laid_over_it(tmp_path: Path, settings: EditBenchSettings) -> None:
+    pytest.importorskip("rawpy")
+    from pixward.editors.dngfile import DngInfo, write_dng
+
+    low = np.random.default_rng(1).integers(800, 12000, (12, 16)).astype(np.float32)
+    mosaic = np.asarray(Image.fromarray(low).resize((256, 192), Image.Resampling.BICUBIC)).astype(np.uint16)
+    grey = ((0.6, 0.0, 0.0), (0.0, 0.6, 0.0), (0.0, 0.0, 0.6))
+    write_dng(tmp_path / "merged.dng", mosaic, DngInfo(((0, 1), (1, 2)), 512.0, 16383.0, (1.0, 1.0, 1.0), grey))
+    developed = load(tmp_path / "merged.dng").pixels[4:-8, 6:-2]  # Framed a little differently, and darker.
+    Image.fromarray((developed / developed.max() * 255 * 0.7).astype(np.uint8)).save(tmp_path / "final.png")
+    shot = Shot("burst", tmp_path / "merged.dng", tmp_path / "final.png")
+    pair = make_pair(shot, 0, GoalSet("chain:photo", "given"), seed=0, longest=128, teacher=None)
+    assert pair.weight is not None
+    assert pair.weight.shape == (1, 1, *pair.source.shape[2:])
+    counts = (pair.weight > 0.5).expand_as(pair.goal)
+    assert float(counts.float().mean()) > 0.5
+    ratio = float(pair.goal[counts].mean() / pair.source[counts].mean())
+    assert float((pair.goal - ratio * pair.source)[counts].abs().mean()) < 0.02
 
 
 @pytest.mark.parametrize("text", ["chain:paper", "chain:paper@0", "chain:paper@2", "chain:paper@nan", "@1", "@teacher"])

@@ -26,7 +26,10 @@ Second = Annotated[Path | None, typer.Option(metavar="DIR", help="Photos of anot
 Figure = Annotated[int, typer.Option(metavar="N", help="Photos with searches of 500 renders, for one picture.", min=0)]
 Pairs = Annotated[
     str | None,
-    typer.Option(metavar="LAYOUT", help="PHOTOS is a data set that has goals: folders, fivek or hdrplus."),
+    typer.Option(
+        metavar="LAYOUT",
+        help="PHOTOS is a data set that has goals: folders, fivek, hdrplus; LAYOUT@LIST takes a list's.",
+    ),
 ]
 Keep = Annotated[list[str] | None, typer.Option(metavar="S", help=f"Strategies not to measure again. {_MANY}")]
 
