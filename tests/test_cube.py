@@ -86,6 +86,20 @@ def test_sliders_that_look_around_do_not_reach_the_table():
     torch.testing.assert_close(texture.table, as_table(lattice(9)), atol=2e-6, rtol=0)
 
 
+def test_an_editor_of_ones_own_gets_pictures_it_can_work_on():
+    class Mirrored:
+        """Needs more pixels than its blur is wide."""
+
+        name, space = "own", PHOTO.space
+
+        def __call__(self, images, params):
+            blurred = torch.nn.functional.pad(images, (9, 9, 9, 9), mode="reflect").unfold(2, 19, 1).unfold(3, 19, 1)
+            return PHOTO(images, params) + 0.5 * (images - blurred.mean((-1, -2)))
+
+    found = pointwise(Mirrored(), setting(**LEVEL), lattice(3))
+    torch.testing.assert_close(found, pointwise(PHOTO, setting(**LEVEL), lattice(3)), atol=1e-5, rtol=0)
+
+
 def test_another_program_gets_one_picture():
     editor = OneFile()
     cube = bake(editor, setting(**LEVEL), 9)

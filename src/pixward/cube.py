@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pixward.cubefile import Cube, read_cube
 from pixward.cubewrite import cube_text, write_cube
+from pixward.editors.chain import Chain
 from pixward.editors.external import ExternalEditor, FrameEditor
 from pixward.errors import PixwardError
 from pixward.image import from_tensor, quantize, to_tensor
@@ -34,8 +35,9 @@ NOTICED = 0.5
 """Mean CIEDE2000 below which nothing is said to be missing."""
 POINTWISE = 0.1
 """Mean CIEDE2000 up to which a slider counts as pointwise: charts of real editors are that exact."""
-_FLAT = 3
-"""Side in pixels of a flat picture: the least that has a pixel with neighbours on all sides."""
+_FLAT, _FLAT_ELSEWHERE = 3, 24
+"""Side in pixels of a flat picture: the least that has a pixel with neighbours all around; and for editors of people's
+own, which promise nothing below it (:func:`pixward.checks.check_editor`)."""
 _PATCH = 3
 """Side in pixels of a chart's squares; the middle is read."""
 _COMPANY = 6
@@ -95,11 +97,11 @@ def pointwise(editor: Editor, params: Tensor, colours: Tensor, *, like: Tensor |
 
 def _flats(editor: Editor, row: Tensor, colours: Tensor) -> Tensor:
     """One flat picture for each colour, its middle read."""
-    middle = _FLAT // 2
+    side = _FLAT if isinstance(editor, Chain) else _FLAT_ELSEWHERE
     parts = []
     for part in colours.to(row).split(_PART):
-        pictures = part[:, :, None, None].expand(-1, -1, _FLAT, _FLAT)
-        parts.append(editor(pictures, row.expand(len(part), -1))[:, :, middle, middle])
+        pictures = part[:, :, None, None].expand(-1, -1, side, side)
+        parts.append(editor(pictures, row.expand(len(part), -1))[:, :, side // 2, side // 2])
     return torch.cat(parts)
 
 
