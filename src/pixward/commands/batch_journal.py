@@ -47,15 +47,25 @@ class Journal:
         record = self._records.get(key)
         if record is None:
             return None
-        whole = all(stamp(Path(path)) == tuple(known) for path, known in record["files"].items())
-        return dict(record["answer"]) if whole else None
+        for path, known in record["files"].items():
+            found = stamp(Path(path))
+            if found is None or known not in (None, found):
+                return None
+        return dict(record["answer"])
 
     def is_ours(self, path: Path) -> bool:
         """Whether a file was written by a batch into this folder, and nobody has changed it since."""
         known = self._ours.get(os.path.abspath(path))
         return known is not None and stamp(path) == known
 
-    def write(self, key: str, photo: Path, answer: Mapping[str, Any], places: Mapping[Path, Path]) -> None:
+    def write(
+        self,
+        key: str,
+        photo: Path,
+        answer: Mapping[str, Any],
+        places: Mapping[Path, Path],
+        theirs: Path | None = None,
+    ) -> None:
         """Add a line.
 
         Args:
@@ -63,11 +73,13 @@ class Journal:
             photo: the photo.
             answer: what came of it, plain data.
             places: ``{file: where it lies for now}``, all of them whole.
+            theirs: one of them that is a person's from now on, the sidecar that an editor opens and writes: it has to
+                be there, and may change.
 
         Raises:
             PixwardError: the line cannot be written.
         """
-        files = {os.path.abspath(path): stamp(place) for path, place in places.items()}
+        files = {os.path.abspath(path): None if path == theirs else stamp(place) for path, place in places.items()}
         record = {"key": key, "photo": os.path.abspath(photo), "files": files, "answer": dict(answer)}
         # A line of a process that was killed may be torn: it ends before this one begins.
         line = b"\n" + json.dumps(record, allow_nan=False).encode("ascii") + b"\n"
@@ -90,9 +102,9 @@ class Journal:
         for line in filter(None, lines):
             try:
                 record = json.loads(line)
-                files = {str(path): (int(size), int(time)) for path, (size, time) in record["files"].items()}
+                files = {str(path): _known(value) for path, value in record["files"].items()}
                 self._records[str(record["key"])] = {"files": files, "answer": dict(record["answer"])}
-                self._ours.update(files)
+                self._ours.update({path: value for path, value in files.items() if value is not None})
             except (ValueError, TypeError, KeyError, AttributeError):
                 torn += 1
         if torn and not self._records and lines[0]:
@@ -133,6 +145,14 @@ def stamp(path: Path) -> Stamp | None:
     except OSError:
         return None
     return found.st_size, found.st_mtime_ns
+
+
+def _known(value: Any) -> Stamp | None:
+    """A stamp out of a line; ValueError, TypeError for anything else."""
+    if value is None:
+        return None
+    size, time = value
+    return int(size), int(time)
 
 
 def _take(file: IO[bytes]) -> None:

@@ -127,14 +127,12 @@ def _data(
 def _print_series(console: Console, batch: Batch, series: Mapping[str, Any]) -> None:
     from rich.table import Table
 
-    from pixward.commands.console import number
-
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("slider")
     table.add_column("value", justify="right")
     for name, value in series["setting"].items():
         note = " (locked)" if name in batch.order.locked else ""
-        table.add_row(f"{name}{note}", number(value, 50 if abs(value) >= 10 else 1))
+        table.add_row(f"{name}{note}", f"{round(value, 3):g}")
     console.print(table)
     console.print()
     count = f"{series['renders']} settings tried on {series['photos']} photos each"

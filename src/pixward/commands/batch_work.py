@@ -75,7 +75,7 @@ def do(entry: Entry, journal: Journal) -> Outcome:
         from pixward.commands.matching import as_data
 
         answers.append(as_data(job, found))
-        journal.write(entry.key, entry.photo, answers[0], places)
+        journal.write(entry.key, entry.photo, answers[0], places, theirs=found.finish.sidecar)
 
     try:
         # What lies in the way is ours or may be replaced: that was looked at above.

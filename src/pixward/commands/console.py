@@ -47,7 +47,11 @@ def countdown(*columns: str, quiet: bool) -> Progress:
     shown = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), *map(TextColumn, columns)]
     times = [TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()]
     off = quiet or not sys.stderr.isatty()
-    return Progress(*shown, *times, console=Console(stderr=True), transient=True, disable=off)
+    # By default the last half minute alone is looked at, in which a slow photo may not even end.
+    period = 3600.0
+    return Progress(
+        *shown, *times, console=Console(stderr=True), transient=True, disable=off, speed_estimate_period=period
+    )
 
 
 def print_json(data: Mapping[str, Any] | list[Any]) -> None:
