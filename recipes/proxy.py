@@ -13,10 +13,10 @@ from pixward.editors.chain import PAPER, PHOTO
 from pixward.policies.proxy import KINDS
 
 STEPS = {
-    ("chain:paper", "monolithic"): 4_000,
-    ("chain:paper", "cascaded"): 7_000,
-    ("chain:photo", "monolithic"): 1_800,
-    ("chain:photo", "cascaded"): 3_500,
+    ("chain:paper", "monolithic"): 6_000,
+    ("chain:paper", "cascaded"): 8_050,
+    ("chain:photo", "monolithic"): 4_000,
+    ("chain:photo", "cascaded"): 5_175,
 }
 """Updates of each run."""
 

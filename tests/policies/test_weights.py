@@ -12,6 +12,7 @@ from pixward.policies import weights
 from pixward.policies.goal import load_policy
 from pixward.policies.mapped import load_map
 from pixward.policies.pixel import load_pixel_policy
+from pixward.policies.proxy import KINDS, load_proxy
 from pixward.policies.response import load_response
 from pixward.policies.saliency import load_saliency
 from pixward.policies.weights import find_weights, load_weights, save_weights
@@ -107,6 +108,10 @@ def test_shipped_networks_load_and_fit_their_task(path):
         assert load_task(path).name == name and load_predictor(path).settings.length > 0
         return
     editor = load_editor(name.replace("-", ":"))
+    if kind in KINDS:
+        proxy = load_proxy(editor.name, kind)
+        assert proxy.settings.sliders == len(editor.space) and path.stat().st_size < 2_000_000
+        return
     network = {"policy": load_policy, "response": load_response, "map": load_map}[kind](editor.name)
     assert network.settings.sliders == len(editor.space)
     assert all(bool(value.isfinite().all()) for value in network.state_dict().values())

@@ -55,7 +55,7 @@ class ProxyTraining:
         return round(self.apart * self.steps)
 
 
-CASCADED = ProxyTraining(steps=11_500, apart=0.92)
+CASCADED = ProxyTraining(steps=10_000, apart=0.8)
 """A cascaded proxy's: updates of single filters are quick."""
 
 
