@@ -99,15 +99,15 @@ def finished(path: Path) -> dict[str, Row]:
 
 
 def tasks(files: list[Path], errors: int, pairs: int) -> Iterator[tuple[str, Callable[[], Row]]]:
-    """Every task with its name, in a fixed order."""
-    for goals in ERROR_GOALS:
-        for index in range(errors):
-            yield f"error {goals} {index}", lambda goals=goals, index=index: truth(files, goals, index)
-    for goals in SEARCH_GOALS:
-        for index in range(pairs):
+    """Every task with its name, in a fixed order; photo after photo, so that the first ones are whole at any moment."""
+    for index in range(pairs):
+        for goals in SEARCH_GOALS:
             yield f"search {goals} {index}", lambda goals=goals, index=index: searches(files, goals, index)
     for index in range(min(WHOLE, pairs)):
         yield f"whole {index}", lambda index=index: whole(files, SEARCH_GOALS[0], index)
+    for goals in ERROR_GOALS:
+        for index in range(errors):
+            yield f"error {goals} {index}", lambda goals=goals, index=index: truth(files, goals, index)
 
 
 @lru_cache(maxsize=4)
