@@ -84,7 +84,7 @@ def editors_text(part: dict[str, Any]) -> str:
         "|---|---|---|---:|---:|---:|---:|",
     ]
     for row in part["rows"]:
-        what = "LUT against direct render" if row["what"] == "all" else "of which surroundings"
+        what = "LUT against direct render" if row["what"] == "all" else "what surroundings do, by themselves"
         lines.append(
             f"| {row['editor']} | {row['baked_for']} | {what} | {row['mean']:.2f} | {row['worst_setting']:.2f} "
             f"| {row['p99']:.2f} | {row['within_half']} of {row['settings']} |"
