@@ -44,6 +44,6 @@ def bake_to(
 
     params = editor.space.from_dict(setting)[None]
     name = "".join(c if c.isprintable() and c != '"' else "?" for c in title)
-    cube = bake(editor, params, size, name)
+    cube = bake(editor, params, size, name, like=source)
     write_cube(place, cube, name)
     return {"size": size, **remainder(editor, params, source, cube)}
