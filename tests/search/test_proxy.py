@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.search.conftest import photo
 from torch import nn
 
-from pixward.editors.chain import PAPER
+from pixward.editors.chain import PAPER, PHOTO, Chain
 from pixward.errors import PixwardError
-from pixward.policies.proxy import Cascaded, CascadedSettings, Filter
+from pixward.policies.proxy import KINDS, Cascaded, CascadedSettings, Filter, ProxyEditor, load_proxy
 from pixward.search.problem import Goal, Look, Problem, psnr, run
 from pixward.search.proxy import optimise, proxy_search, tiles
 from pixward.strategies import build
@@ -106,3 +107,21 @@ def test_an_editor_without_a_proxy_is_told_how_to_get_one(black_box):
     for kind in ("monolithic", "cascaded"):
         with pytest.raises(PixwardError, match=f"no {kind} proxy is shipped for black-box: train one .pixward train"):
             build(kind, black_box)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("editor", [PAPER, PHOTO], ids=["paper", "photo"])
+def test_shipped_proxies_know_their_editor(kind: str, editor: Chain) -> None:
+    source, generator = photo(side=64), torch.Generator().manual_seed(3)
+    found, untouched, imitated = [], [], []
+    for _ in range(3):
+        action = 0.5 * (2 * torch.rand(1, len(editor.space), generator=generator) - 1)
+        goal = editor(source, editor.space.denormalize(action))
+        problem = Problem(editor, source, goal, budget=1)
+        run(build(kind, editor), problem, 0)
+        found.append(psnr(problem.trials[0].mse))
+        untouched.append(psnr(problem.source_mse))
+        imitation = ProxyEditor(kind, editor.space, load_proxy(editor.name, kind))
+        imitated.append(psnr(problem.mse(imitation(source, editor.space.denormalize(action)))))
+    assert sum(imitated) > sum(untouched) + 3 * 5
+    assert sum(found) > sum(untouched) + 3 * 5
