@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results"))
     parser.add_argument("--count", type=int, default=COUNT)
     parser.add_argument("--kill", type=int, default=80, help="photos in the journal when the run is killed")
-    parser.add_argument("--timed", type=int, default=24, help="photos of the runs that are timed")
+    parser.add_argument("--timed", type=int, default=12, help="photos of the runs that are timed")
     parser.add_argument("--sheet", type=Path, help="where a copy of the contact sheet goes")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
