@@ -6,7 +6,7 @@ One piece after another, each a command that can be given by itself: `pixward be
 and on the second source, photos/hires_cc0; searches to 500 renders), seconds and memory by size, the proxies, looks,
 cubes, batches, and with ``--ablation`` the training of five policies; at the end the page once more, with what lies
 beside it. Every piece keeps what it has finished in ``--runs``: a run that was stopped goes on, and a piece that this
-code has finished is passed over. On two quiet cores about two hours and a half; every piece says its minutes when it
+code has finished is passed over. On two quiet cores about two hours; every piece says its minutes when it
 begins. ``--only`` names pieces; ``--quick`` tries them on two photos in three minutes and writes into ``--runs``, not
 into ``--out``. Needs `make setup`, and from ``--shared`` photos/, models/ and, for ``--ablation``, coco/.
 """
@@ -28,10 +28,10 @@ from pixward.files import save_text
 
 HERE = Path(__file__).resolve().parent
 GOALS = (
-    *("chain:paper@0.5:60", "chain:paper@1:60", "chain:photo@0.5:30"),
-    *("chain:photo@1:30", "chain:photo@teacher:20"),
+    *("chain:paper@0.5:40", "chain:paper@1:40", "chain:photo@0.5:20"),
+    *("chain:photo@1:20", "chain:photo@teacher:12"),
 )
-FIGURE_PHOTOS = 12
+FIGURE_PHOTOS = 8
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def bench(options: argparse.Namespace, *more: str) -> tuple[str, ...]:
         *(str(shared / "photos/bsds500/val"), "--second", str(shared / "photos/hires_cc0")),
         *(word for name in goals for word in ("--goals", name)),
         *("--lpips", str(shared / "models/lpips_alex.safetensors"), "--teacher", str(shared / "models")),
-        *(sizes or ("--limit", "60", "--timed", "6", "--figure", str(FIGURE_PHOTOS))),
+        *(sizes or ("--limit", "40", "--timed", "6", "--figure", str(FIGURE_PHOTOS))),
         *("--out", str(options.out), "--run", str(options.runs / "bench-edit"), *more),
     )
 
@@ -125,7 +125,7 @@ def whole(options: argparse.Namespace) -> list[Piece]:
     runs: Path = options.runs
     ablation = str(HERE.parent / "recipes" / "ablation.py")
     return [
-        Piece("bench", 45, bench(options)),
+        Piece("bench", 35, bench(options)),
         Piece("speed", 15, script(options, "edit_speed.py", "--run", str(runs / "edit-speed"))),
         Piece("proxies", 30, proxies(options)),
         Piece("looks", 15, script(options, "looks.py", "--run", str(runs / "looks"))),
