@@ -117,3 +117,19 @@ def test_all_pieces_are_commands_that_exist(tmp_path: Path) -> None:
     assert [piece.name for piece in pieces] == ["bench", "speed", "proxies", "looks", "cube", "batch", "ablation"]
     scripts = [Path(piece.words[1]) for piece in pieces if piece.name != "bench"]
     assert not [path for path in scripts if not path.is_file()]
+
+
+def test_the_page_holds_rows_and_promises() -> None:
+    rows = [
+        {**a_row("hybrid", "720p", 0.3), "base_gib": 0.3, "parts": {"preview": 0.01, "search": 0.2, "render": 0.09}},
+        {**a_row("cascaded", "720p", None), "peak_gib": None, "note": "out of memory"},
+    ]
+    machine = {"processor": "abacus", "cores": 2, "memory_gib": 1, "torch": "2"}
+    origin = {"command": "python x.py", "commit": "abc", "date": "2026-01-02", "hardware": machine, "memory_gib": 20.0}
+    result = {**origin, "sizes": {"720p": [1280, 720]}, "rows": rows, "gates": edit_speed.promises(rows)}
+    text = edit_speed.page(result)
+    assert "| chain:photo | hybrid | 0.3 s, 0.5 GiB |" in text
+    assert "| chain:photo | hybrid | 720p | 0.01 | 0.2 | 0.09 |" in text
+    assert "| chain:photo | cascaded | out of memory |" in text
+    assert "at most 20 GiB" in text
+    assert "hybrid's search at 4K" not in text
