@@ -9,7 +9,7 @@ from pixward.editors.chain import PAPER, PHOTO, Chain
 from pixward.errors import PixwardError
 from pixward.policies.proxy import KINDS, Cascaded, CascadedSettings, Filter, ProxyEditor, load_proxy
 from pixward.search.problem import Goal, Look, Problem, psnr, run
-from pixward.search.proxy import optimise, proxy_search, tiles
+from pixward.search.proxy import descend, optimise, proxy_search, tiles
 from pixward.strategies import build
 
 
@@ -56,6 +56,16 @@ def test_locked_sliders_do_not_move(make_problem, black_box):
     settings = [PAPER.space.denormalize(trial.action) for trial in run(proxy_search(Truth()), problem, 0)]
     assert {(round(float(s[0]), 5), round(float(s[5]), 5)) for s in settings} == {(0.5, -0.25)}
     assert len({round(float(s[4]), 5) for s in settings}) == 3
+
+
+def test_a_descent_takes_locked_sliders_for_what_they_are():
+    source = photo()
+    start = torch.zeros(9)
+    start[0] = 0.25
+    goal = Truth()(source, start[None] + torch.eye(9)[4:5] * 0.5)
+    found = descend(Truth(), source, lambda renders: ((renders - goal) ** 2).mean(), start, range(1, 9))
+    assert float(found[0]) == 0.25
+    assert float(found[4]) == pytest.approx(0.5, abs=0.1)
 
 
 def test_pixels_that_count_for_nothing_are_not_met(make_problem):
