@@ -62,6 +62,7 @@ def command(
     """
     from pixward.bench import EditBenchSettings, run_edit_bench
     from pixward.bench.edit import told
+    from pixward.bench.page import read_beside
 
     chosen = {"goals": tuple(goals or ()), "strategies": tuple(strategies or ()), "keep": tuple(keep or ())}
     settings = EditBenchSettings(
@@ -82,6 +83,7 @@ def command(
         page_only=page_only,
         **{name: value for name, value in chosen.items() if value},  # type: ignore[arg-type]
     )
+    read_beside(out)  # What is broken there should be said now, not after an hour when the page is written.
     result = run_edit_bench(settings)
     for line in told(result):
         print(line)
