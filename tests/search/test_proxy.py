@@ -122,9 +122,9 @@ def test_an_editor_without_a_proxy_is_told_how_to_get_one(black_box):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("editor", [PAPER, PHOTO], ids=["paper", "photo"])
 def test_shipped_proxies_know_their_editor(kind: str, editor: Chain) -> None:
-    source, generator = photo(side=64), torch.Generator().manual_seed(3)
+    source, generator = photo(side=32), torch.Generator().manual_seed(3)
     found, untouched, imitated = [], [], []
-    for _ in range(3):
+    for _ in range(2):
         action = 0.5 * (2 * torch.rand(1, len(editor.space), generator=generator) - 1)
         goal = editor(source, editor.space.denormalize(action))
         problem = Problem(editor, source, goal, budget=1)
@@ -133,5 +133,5 @@ def test_shipped_proxies_know_their_editor(kind: str, editor: Chain) -> None:
         untouched.append(psnr(problem.source_mse))
         imitation = ProxyEditor(kind, editor.space, load_proxy(editor.name, kind))
         imitated.append(psnr(problem.mse(imitation(source, editor.space.denormalize(action)))))
-    assert sum(imitated) > sum(untouched) + 3 * 5
-    assert sum(found) > sum(untouched) + 3 * 5
+    assert sum(imitated) > sum(untouched) + 2 * 5
+    assert sum(found) > sum(untouched) + 2 * 5
