@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -52,6 +52,7 @@ TRANSFERS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 SEARCHES = {"random 200": ("random", 200), "CMA-ES 200": ("cmaes", 200), "least squares 60": ("least-squares", 60)}
 POLICY = {f"policy {renders}": ("hybrid", renders) for renders in (1, 3, 10)}
 OURS, RIVALS = "policy 10", ("Reinhard", "histogram transfer", "distribution transfer", "CMA-ES 200")
+METHODS = (*TRANSFERS, *SEARCHES, *POLICY)
 SHEET = 20
 
 
@@ -77,16 +78,16 @@ def main() -> None:
     }
     save_text(options.out / "looks.json", json.dumps(result, separators=(",", ":")) + "\n")
     save_text(options.out / "looks.md", page(result))
-    sheet(files).save(options.out / "looks.jpg", quality=88)
+    free = photo_files([options.shared / "photos/hires_cc0"])
+    sheet(free).save(options.out / "looks.jpg", quality=85)
 
 
 # --- measuring --------------------------------------------------------------------------------------------------
 
 
-def pair(files: list[Path], index: int, radius: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Photo, reference and truth number ``index``, ``(1, 3, H, W)`` each, 8 bit."""
-    source = preview(load(files[index]))
-    other = preview(load(files[(index + len(files) // 2) % len(files)]))
+def pair(photo: Path, other_photo: Path, index: int, radius: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Photo, reference and truth with setting number ``index``, ``(1, 3, H, W)`` each, 8 bit."""
+    source, other = preview(load(photo)), preview(load(other_photo))
     generator = np.random.default_rng([SEED, index])
     while True:
         action = torch.from_numpy(radius * generator.uniform(-1, 1, len(PHOTO.space))).float()[None]
@@ -96,14 +97,20 @@ def pair(files: list[Path], index: int, radius: float) -> tuple[Tensor, Tensor, 
             return source, reference, truth
 
 
-def results(source: Tensor, reference: Tensor, index: int) -> dict[str, tuple[Tensor, float]]:
-    """What each method makes of it, 8 bit, and its seconds."""
+def results(
+    source: Tensor, reference: Tensor, index: int, names: Sequence[str] = METHODS
+) -> dict[str, tuple[Tensor, float]]:
+    """What each method of ``names`` makes of it, 8 bit, and its seconds."""
     found: dict[str, tuple[Tensor, float]] = {"untouched": (quantize(source), 0.0)}
     for name, transfer in TRANSFERS.items():
+        if name not in names:
+            continue
         start = time.perf_counter()
         with torch.no_grad():
             found[name] = quantize(transfer(source, reference)), time.perf_counter() - start
     for name, (strategy, renders) in {**SEARCHES, **POLICY}.items():
+        if name not in names:
+            continue
         start = time.perf_counter()
         result = match(source, Look(reference), editor=PHOTO, strategy=strategy, renders=renders, seed=SEED + index)
         seconds = time.perf_counter() - start
@@ -117,7 +124,7 @@ def measure(job: tuple[list[Path], int, float]) -> dict[str, Any]:
     """One pair by all methods."""
     files, index, radius = job
     torch.set_num_threads(1)
-    source, reference, truth = pair(files, index, radius)
+    source, reference, truth = pair(files[index], files[(index + len(files) // 2) % len(files)], index, radius)
     row: dict[str, Any] = {"index": index, "radius": radius, "photo": files[index].name, "methods": {}}
     for name, (image, seconds) in results(source, reference, index).items():
         row["methods"][name] = {
@@ -206,8 +213,9 @@ def page(result: dict[str, Any]) -> str:
         ]
     lines += [
         "## Twenty pairs",
-        "The first twenty, half range: photo, reference, Reinhard, histogram transfer, CMA-ES with 200 renders, the "
-        "policy with 10, the truth. Under each result its deltaE to the truth.",
+        "Half range, on ten photos of another source that may be shown (photos/hires_cc0, CC0), each twice: photo, "
+        "reference, Reinhard, histogram transfer, CMA-ES with 200 renders, the policy with 10, the truth. Under each "
+        "result its deltaE to the truth. None was chosen.",
         "![Twenty pairs](looks.jpg)",
     ]
     return "\n\n".join(lines) + "\n"
@@ -253,17 +261,19 @@ def duel_table(duels: dict[str, Any], pairs: int) -> str:
 
 
 def sheet(files: list[Path]) -> Image.Image:
-    """The first pairs as a picture: photo, reference, four methods, truth."""
+    """Pairs of photos that may be shown, as a picture: photo, reference, four methods, truth."""
     columns = ("photo", "reference", "Reinhard", "histogram transfer", "CMA-ES 200", OURS, "truth")
     wide, tall, gap, line = 168, 126, 6, 16
-    count = min(SHEET, len(files))
+    count = min(SHEET, 2 * len(files))
     canvas = Image.new("RGB", (len(columns) * (wide + gap) + gap, count * (tall + line + gap) + 28), (24, 24, 24))
     draw = ImageDraw.Draw(canvas)
     for column, name in enumerate(columns):
         draw.text((gap + column * (wide + gap), 8), name, (232, 232, 232))
     for index in range(count):
-        source, reference, truth = pair(files, index, 0.5)
-        found = results(source, reference, index)
+        first = index % len(files)
+        second = (first + 3 + 2 * (index // len(files))) % len(files)
+        source, reference, truth = pair(files[first], files[second], index, 0.5)
+        found = results(source, reference, index, columns)
         for column, name in enumerate(columns):
             shown = {"photo": source, "reference": reference, "truth": truth}.get(name)
             image = found[name][0] if shown is None else shown
