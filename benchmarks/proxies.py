@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -74,11 +75,13 @@ def main() -> None:
                 print(key, rows[key], flush=True)
     wanted = {key: rows[key] for key, _ in tasks(files, options.errors, options.pairs)}
     result = summary(wanted) | {
-        "command": "OMP_NUM_THREADS=1 python benchmarks/proxies.py --photos ../shared/data/photos/bsds500/val",
+        "command": "OMP_NUM_THREADS=1 python benchmarks/proxies.py --photos ../shared/data/photos/bsds500/val "
+        f"--errors {options.errors} --pairs {options.pairs}",
         "date": today(),
         "commit": commit(),
         "seed": SEED,
         "hardware": hardware(),
+        "load": round(os.getloadavg()[2], 1),
         "seconds": round(sum(row["took"] for row in wanted.values())),
         "photos": {"errors": options.errors, "pairs": options.pairs, "whole": min(WHOLE, options.pairs)},
     }
@@ -234,8 +237,9 @@ def page(result: Row) -> str:
 
 `{result["command"]}`
 
-Commit {result["commit"]}, {result["date"]}, seed {result["seed"]}, {machine["processor"]}, one thread, \
-{result["seconds"]} seconds. Photos of `bsds500/val`, which no network here was trained on, as {LONGEST} px previews; \
+Commit {result["commit"]}, {result["date"]}, seed {result["seed"]}, {machine["processor"]}, \
+{machine["cores"]} cores, one thread, {result["seconds"]} seconds in all, at a load of {result["load"]:g} by other work: \
+read seconds as upper bounds, by a factor of two or three. Photos of `bsds500/val`, which no network here was trained on, as {LONGEST} px previews; \
 goals as in [edit.md](edit.md).
 
 `recipes/proxy.py` says how the two proxies were trained, on how much less than in the papers, and how long. They are \
