@@ -1,4 +1,4 @@
-"""What pictures for people are drawn with: a neutral surround, one set of colours, text that fits, pictures as tiles."""
+"""What pictures for people are drawn with: a neutral surround, one set of colours, text that fits, tiles."""
 
 from __future__ import annotations
 

@@ -88,9 +88,14 @@ def test_what_a_killed_process_left_is_swept(tmp_path: Path):
 
 def test_files_for_several_folders_appear_together(tmp_path: Path):
     outputs = [tmp_path / "one" / "a", tmp_path / "two" / "deep" / "b"]
-    with pytest.raises(PixwardError, match="no"), staged(outputs) as place:
-        place[outputs[0]].write_text("")
-        raise PixwardError("no")
+
+    def fail() -> None:
+        with staged(outputs) as place:
+            place[outputs[0]].write_text("")
+            raise PixwardError("no")
+
+    with pytest.raises(PixwardError, match="no"):
+        fail()
     assert os.listdir(tmp_path) == []
     with staged(outputs) as place:
         for path in outputs:

@@ -70,7 +70,7 @@ def scene_bank(files: Sequence[Path], *, side: int = 48, tiles: int = 16, share:
 
 
 def draw_scenes(bank: Tensor, batch: int, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
-    """``batch`` pairs of different photos of a :func:`scene_bank`, ``(batch, 3, side, side)`` floats each, half mirrored.
+    """Pairs of different photos of a :func:`scene_bank`, ``(batch, 3, side, side)`` floats each, half of them mirrored.
 
     Raises:
         ValueError: a bank of fewer than two photos.
