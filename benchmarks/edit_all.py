@@ -28,10 +28,10 @@ from pixward.files import save_text
 
 HERE = Path(__file__).resolve().parent
 GOALS = (
-    *("chain:paper@0.5:40", "chain:paper@1:40", "chain:photo@0.5:20"),
-    *("chain:photo@1:20", "chain:photo@teacher:12"),
+    *("chain:paper@0.5:30", "chain:paper@1:30", "chain:photo@0.5:16"),
+    *("chain:photo@1:16", "chain:photo@teacher:8"),
 )
-FIGURE_PHOTOS = 8
+FIGURE_PHOTOS = 6
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def bench(options: argparse.Namespace, *more: str) -> tuple[str, ...]:
         *(str(shared / "photos/bsds500/val"), "--second", str(shared / "photos/hires_cc0")),
         *(word for name in goals for word in ("--goals", name)),
         *("--lpips", str(shared / "models/lpips_alex.safetensors"), "--teacher", str(shared / "models")),
-        *(sizes or ("--limit", "40", "--timed", "6", "--figure", str(FIGURE_PHOTOS))),
+        *(sizes or ("--limit", "30", "--timed", "3", "--figure", str(FIGURE_PHOTOS))),
         *("--out", str(options.out), "--run", str(options.runs / "bench-edit"), *more),
     )
 
@@ -125,7 +125,7 @@ def whole(options: argparse.Namespace) -> list[Piece]:
     runs: Path = options.runs
     ablation = str(HERE.parent / "recipes" / "ablation.py")
     return [
-        Piece("bench", 35, bench(options)),
+        Piece("bench", 25, bench(options)),
         Piece("speed", 15, script(options, "edit_speed.py", "--run", str(runs / "edit-speed"))),
         Piece("proxies", 30, proxies(options)),
         Piece("looks", 15, script(options, "looks.py", "--run", str(runs / "looks"))),
