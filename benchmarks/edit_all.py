@@ -31,7 +31,7 @@ GOALS = (
     *("chain:paper@0.5:30", "chain:paper@1:30", "chain:photo@0.5:16"),
     *("chain:photo@1:16", "chain:photo@teacher:8"),
 )
-FIGURE_PHOTOS = 6
+FIGURE_PHOTOS = 4
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def bench(options: argparse.Namespace, *more: str) -> tuple[str, ...]:
         *(str(shared / "photos/bsds500/val"), "--second", str(shared / "photos/hires_cc0")),
         *(word for name in goals for word in ("--goals", name)),
         *("--lpips", str(shared / "models/lpips_alex.safetensors"), "--teacher", str(shared / "models")),
-        *(sizes or ("--limit", "30", "--timed", "3", "--figure", str(FIGURE_PHOTOS))),
+        *(sizes or ("--limit", "30", "--timed", "2", "--figure", str(FIGURE_PHOTOS))),
         *("--out", str(options.out), "--run", str(options.runs / "bench-edit"), *more),
     )
 
