@@ -238,9 +238,9 @@ def page(result: Row) -> str:
 `{result["command"]}`
 
 Commit {result["commit"]}, {result["date"]}, seed {result["seed"]}, {machine["processor"]}, \
-{machine["cores"]} cores, one thread, {result["seconds"]} seconds in all, at a load of {result["load"]:g} by other work: \
-read seconds as upper bounds, by a factor of two or three. Photos of `bsds500/val`, which no network here was trained on, as {LONGEST} px previews; \
-goals as in [edit.md](edit.md).
+{machine["cores"]} cores, one thread, {result["seconds"]} seconds in all. The machine's load was {result["load"]:g}: \
+read seconds as upper bounds where that is more than its cores. Photos of `bsds500/val`, which no network here was \
+trained on, as {LONGEST} px previews; goals as in [edit.md](edit.md).
 
 `recipes/proxy.py` says how the two proxies were trained, on how much less than in the papers, and how long. They are \
 baselines: read their figures as those of small networks after minutes on one shared core.
