@@ -114,7 +114,8 @@ def test_shipped_networks_load_and_fit_their_task(path):
         assert proxy.settings.sliders == len(editor.space) and path.stat().st_size < 2_000_000
         return
     if kind == "look":
-        assert load_look(editor.name, len(editor.space)) is not None
+        look = load_look(editor.name)
+        assert look is not None and look.settings.sliders == len(editor.space)
         return
     network = {"policy": load_policy, "response": load_response, "map": load_map}[kind](editor.name)
     assert network.settings.sliders == len(editor.space)
