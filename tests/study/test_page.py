@@ -147,7 +147,9 @@ def test_order_differs_by_person_and_question_but_not_by_reload(study, visit):
         const seen = [];
         for (let i = 0; i < 3; i++) { seen.push(order()); if (!picked().length) key("1"); if (i < 2) key("Enter"); }
     """
-    others = "window.confirm = () => true; const all = []; for (let k = 0; k < 10; k++) {"  # All in one order: once in ten million.
+    others = (
+        "window.confirm = () => true; const all = []; for (let k = 0; k < 10; k++) {"  # All alike: once in ten million.
+    )
     others += walk + 'all.push(seen); key("Enter"); $("another").click(); } return all;'
     once, again, people = visit(study.page, f"{walk} return seen;", f"{walk} return seen;", others)
     assert once == again == people[0]
