@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from pixward.errors import PixwardError
 from pixward.image import resize_to
-from pixward.policies.nets import grid_points, mlp, photo_statistics
+from pixward.policies.nets import draw_gaussian, grid_points, mlp, photo_statistics, score_gaussian
 from pixward.policies.weights import find_weights, load_weights
 from pixward.rewards.look import COARSE, FEATURES, look_features
 from pixward.types import Action, State
@@ -80,15 +80,11 @@ class LookPolicy(nn.Module):
 
     def sample(self, state: State) -> Action:
         """The setting plus Gaussian exploration; environments clamp it, so that the density stays a Gaussian's."""
-        mean = self(state)
-        value = mean + self.settings.noise * torch.randn_like(mean)
-        log_prob = torch.distributions.Normal(mean, self.settings.noise).log_prob(value).sum(1)
-        return Action(value, log_prob, torch.zeros_like(log_prob))
+        return draw_gaussian(self(state), self.settings.noise)
 
     def evaluate(self, states: State, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log-probability ``(B,)`` of ``actions`` under :meth:`sample`, and a zero baseline."""
-        log_prob = torch.distributions.Normal(self(states), self.settings.noise).log_prob(actions).sum(1)
-        return log_prob, torch.zeros_like(log_prob)
+        return score_gaussian(self(states), self.settings.noise, actions)
 
 
 class LookCritic(nn.Module):

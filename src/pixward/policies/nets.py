@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pixward.ops.color import luma
 from pixward.ops.sampling import even
+from pixward.types import Action
 
 
 def mlp(sizes: list[int]) -> nn.Sequential:
@@ -62,3 +63,16 @@ def photo_statistics(points: Tensor, bins: int = 32) -> Tensor:
     colourful = ((high - low) / high.clamp_min(1e-3)).mean(1)
     scalars = torch.stack([grey.mean(1), grey.median(1).values, grey.std(1, unbiased=False), colourful], 1)
     return torch.cat([histogram(points, bins), scalars], 1)
+
+
+def draw_gaussian(mean: Tensor, noise: float) -> Action:
+    """An action around ``mean`` ``(B, d)`` with standard deviation ``noise``, with its log-probability; no baseline."""
+    value = mean + noise * torch.randn_like(mean)
+    log_prob, baseline = score_gaussian(mean, noise, value)
+    return Action(value, log_prob, baseline)
+
+
+def score_gaussian(mean: Tensor, noise: float, actions: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probability ``(B,)`` of ``actions`` ``(B, d)`` under :func:`draw_gaussian`, and a zero baseline."""
+    log_prob = torch.distributions.Normal(mean, noise).log_prob(actions).sum(1)
+    return log_prob, torch.zeros_like(log_prob)
